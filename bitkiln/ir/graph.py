@@ -1,0 +1,248 @@
+"""The Graph: typed single-assignment nodes in topological order. Immutable; passes build a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .diagnostics import Diagnostic, Location, ToolError, fail
+from .ops import Op
+from .types import TensorType, storage_dtype
+
+
+@dataclass(frozen=True)
+class Input:
+    name: str
+    type: TensorType
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A named tensor: values for float formats, codes for the others, in `storage_dtype`. Never written to."""
+
+    name: str
+    type: TensorType
+    data: Tensor
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation applied to earlier values; `name` is the value it defines."""
+
+    name: str
+    op: Op
+    args: tuple[str, ...]
+    type: TensorType
+    loc: Location = Location()
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """inputs, constants and nodes define values by name; `outputs` are the names that count."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    consts: tuple[Const, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+
+    @cached_property
+    def types(self) -> Mapping[str, TensorType]:
+        """Type of every value."""
+        values: tuple[Input | Const | Node, ...] = (*self.inputs, *self.consts, *self.nodes)
+        return {value.name: value.type for value in values}
+
+    @cached_property
+    def const(self) -> Mapping[str, Const]:
+        return {const.name: const for const in self.consts}
+
+    @cached_property
+    def node(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def users(self) -> Mapping[str, tuple[Node, ...]]:
+        """Nodes that read each value, once per argument position, in order."""
+        users: dict[str, list[Node]] = {name: [] for name in self.types}
+        for node in self.nodes:
+            for arg in node.args:
+                users[arg].append(node)
+        return {name: tuple(nodes) for name, nodes in users.items()}
+
+    @property
+    def params(self) -> int:
+        """Elements of all constants."""
+        return sum(const.type.elements for const in self.consts)
+
+    def macs(self, node: Node) -> int:
+        """Multiply-accumulates of one node for one sample."""
+        return node.op.macs(*(self.types[arg] for arg in node.args))
+
+    @property
+    def total_macs(self) -> int:
+        return sum(self.macs(node) for node in self.nodes)
+
+    def arg_types(self, node: Node) -> tuple[TensorType, ...]:
+        return tuple(self.types[arg] for arg in node.args)
+
+
+def verify(graph: Graph) -> Graph:
+    """Return `graph` if it is well formed, else raise ToolError `invalid-graph` or `type-mismatch` with every finding."""
+    findings: list[Diagnostic] = []
+    known: dict[str, TensorType] = {}
+    leaves: tuple[Input | Const, ...] = (*graph.inputs, *graph.consts)
+    for value in leaves:
+        if value.name in known:
+            findings.append(Diagnostic("invalid-graph", f"%{value.name} is defined twice"))
+        known[value.name] = value.type
+    findings += [finding for const in graph.consts for finding in _check_const(const)]
+    for node in graph.nodes:
+        findings += _check_node(node, known)
+        known[node.name] = node.type
+    findings += [
+        Diagnostic("invalid-graph", f"output %{name} is not defined")
+        for name in graph.outputs
+        if name not in known
+    ]
+    if not graph.outputs:
+        findings.append(Diagnostic("invalid-graph", "the graph has no output"))
+    if findings:
+        raise ToolError(*findings)
+    return graph
+
+
+def _check_const(const: Const) -> list[Diagnostic]:
+    if tuple(const.data.shape) != const.type.shape:
+        return [
+            Diagnostic(
+                "invalid-graph",
+                f"%{const.name} is {const.type} but its data has shape {list(const.data.shape)}",
+            )
+        ]
+    if const.data.dtype != storage_dtype(const.type.number):
+        expected = storage_dtype(const.type.number)
+        return [
+            Diagnostic(
+                "invalid-graph",
+                f"%{const.name} of {const.type} must be stored as {expected}, not {const.data.dtype}",
+            )
+        ]
+    return []
+
+
+def _check_node(node: Node, known: Mapping[str, TensorType]) -> list[Diagnostic]:
+    findings = [
+        Diagnostic("invalid-graph", f"%{node.name} uses %{arg}, which is not defined before it", node.loc)
+        for arg in node.args
+        if arg not in known
+    ]
+    if node.name in known:
+        findings.append(Diagnostic("invalid-graph", f"%{node.name} is defined twice", node.loc))
+    if findings:
+        return findings
+    try:
+        inferred = node.op.infer(*(known[arg] for arg in node.args))
+    except ToolError as error:
+        return [
+            replace(finding, message=f"%{node.name}: {finding.message}", location=node.loc)
+            for finding in error.diagnostics
+        ]
+    if inferred != node.type:
+        return [
+            Diagnostic(
+                "type-mismatch",
+                f"%{node.name} has type {node.type}, but {node.op.name} gives {inferred}",
+                node.loc,
+            )
+        ]
+    return []
+
+
+@dataclass
+class Builder:
+    """Collects values for a new Graph; names are made unique, types are inferred.
+
+    >>> build = Builder("tiny")
+    >>> x = build.input("x", TensorType((1, 4), Float()))
+    >>> y = build.add(Relu(), (x,), "y")
+    >>> graph = build.graph((y,))
+    """
+
+    name: str
+    inputs: list[Input] = field(default_factory=list)
+    consts: list[Const] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    types: dict[str, TensorType] = field(default_factory=dict)
+
+    def input(self, name: str, type_: TensorType) -> str:
+        self.inputs.append(Input(self._define(name, type_), type_))
+        return self.inputs[-1].name
+
+    def constant(self, name: str, type_: TensorType, data: Tensor) -> str:
+        """Add a constant; `data` must have `storage_dtype(type_.number)` and is kept without a copy."""
+        self.consts.append(Const(self._define(name, type_), type_, data))
+        return self.consts[-1].name
+
+    def add(self, op: Op, args: tuple[str, ...], name: str, loc: Location = Location()) -> str:
+        """Append a node and return its name, which is `name` or `name_2`, ... if that is taken."""
+        try:
+            type_ = op.infer(*(self.types[arg] for arg in args))
+        except ToolError as error:
+            raise ToolError(*(replace(finding, location=loc) for finding in error.diagnostics)) from None
+        self.nodes.append(Node(self._define(name, type_), op, args, type_, loc))
+        return self.nodes[-1].name
+
+    def graph(self, outputs: Iterable[str]) -> Graph:
+        """Return the verified Graph without the nodes and constants that no output needs; inputs all stay."""
+        return verify(
+            prune_dead(
+                Graph(self.name, tuple(self.inputs), tuple(self.consts), tuple(self.nodes), tuple(outputs))
+            )
+        )
+
+    def _define(self, name: str, type_: TensorType) -> str:
+        unique, number = name, 2
+        while unique in self.types:
+            unique, number = f"{name}_{number}", number + 1
+        self.types[unique] = type_
+        return unique
+
+
+def prune_dead(graph: Graph) -> Graph:
+    """Return the graph without nodes and constants that no output depends on."""
+    needed = set(graph.outputs)
+    nodes: list[Node] = []
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.args)
+            nodes.append(node)
+    consts = tuple(const for const in graph.consts if const.name in needed)
+    return replace(graph, consts=consts, nodes=tuple(reversed(nodes)))
+
+
+def check_finite(graph: Graph) -> None:
+    """Raise ToolError `not-finite` that names every constant with NaN or infinite values."""
+    bad = [
+        Diagnostic(
+            "not-finite",
+            f"{const.name} has {int((~torch.isfinite(const.data)).sum())} NaN or infinite values of {const.type.elements}",
+            hint="train again with a lower learning rate, or load another checkpoint",
+        )
+        for const in graph.consts
+        if const.type.is_float and not bool(torch.isfinite(const.data).all())
+    ]
+    if bad:
+        raise ToolError(*bad)
+
+
+def single_input(graph: Graph) -> Input:
+    """Return the only input, or raise ToolError `many-inputs`."""
+    if len(graph.inputs) != 1:
+        raise fail(
+            "many-inputs", f"{graph.name} has {len(graph.inputs)} inputs; exactly one is supported here"
+        )
+    return graph.inputs[0]
