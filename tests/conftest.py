@@ -1,0 +1,76 @@
+"""What holds for every test: fixed seeds, shared data sets, a skip with the reason if a tool is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+SEED = 20240229
+
+# What `@pytest.mark.tools` means without names: one C++ simulation and both flows to a bitstream.
+ALL_TOOLS = ("verilator", "c++", "yosys", "nextpnr-ice40", "nextpnr-ecp5")
+# Python packages that the marker knows beside the names of bitkiln.hdl.toolchain.TOOLS.
+PACKAGES = ("amaranth", "amaranth_boards", "cocotb", "ziglang")
+
+# Examples follow from the test's source alone, and no test fails because the machine is busy.
+settings.register_profile(
+    "fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fixed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each pytest-xdist worker one thread: the workers already fill the cores."""
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose tool is missing, before its fixtures try to use it."""
+    for mark in item.iter_markers("tools"):
+        for name in mark.args or ALL_TOOLS:
+            reason = _why_missing(name)
+            if reason:
+                pytest.skip(reason)
+
+
+def _why_missing(name: str) -> str:
+    if name in PACKAGES:
+        return "" if importlib.util.find_spec(name) else f"the Python package {name} is not installed"
+    # Imported here because most tests need no tool, and what starts tools needs more packages than they do.
+    from bitkiln.hdl.toolchain import TOOLS  # noqa: PLC0415
+    from bitkiln.ir import ToolError  # noqa: PLC0415
+
+    tools = {tool.name: tool for tool in TOOLS}
+    if name not in tools:
+        raise pytest.UsageError(f"tools marker: unknown tool {name!r}; known: {sorted([*tools, *PACKAGES])}")
+    try:
+        tools[name].find()
+    except ToolError as error:
+        return error.diagnostics[0].message
+    return ""
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> None:
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the data sets: $BITKILN_SHARED_DATA, or ../shared/data beside the checkout."""
+    override = os.environ.get("BITKILN_SHARED_DATA")
+    folder = Path(override) if override else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no data sets in {folder}; BITKILN_SHARED_DATA names another folder")
+    return folder
