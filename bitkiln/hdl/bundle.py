@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bitkiln.ir import fail
+from bitkiln.ir import ToolError, fail
+
+MANIFEST = "bundle.sha256"
 
 
 @dataclass(frozen=True)
@@ -61,33 +62,60 @@ class Bundle:
         return total.hexdigest()
 
     def write(self, folder: Path) -> Path:
-        """Write the files as the whole content of `folder`, or leave it as it was; return `folder`.
+        """Write the files and their list of digests as the whole content of `folder`; return `folder`.
 
-        What `folder` held before is replaced. Raises `cannot-write`.
+        The folder is written whole or stays as it was. An older bundle there is replaced; anything else is
+        not: `not-a-bundle`. Raises `cannot-write` when the disk refuses.
         """
         folder = folder.absolute()
+        _check_replaceable(folder)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
-                self._write_files(Path(beside) / "new")
+                new = Path(beside) / "new"
+                new.mkdir()
+                self._write_files(new)
                 if folder.exists():
-                    os.rename(folder, Path(beside) / "old")
-                os.rename(Path(beside) / "new", folder)
+                    folder.rename(Path(beside) / "old")
+                new.rename(folder)
         except OSError as error:
             message = f"cannot write {folder}: {error.strerror or error}"
             raise fail("cannot-write", message, hint="check its permissions and the free space") from error
         return folder
 
+    @classmethod
+    def read(cls, folder: Path) -> Bundle | None:
+        """Return the bundle that was written to `folder`, or None if it is not there as it was written."""
+        try:
+            lines = (folder / MANIFEST).read_text().splitlines()
+            paths = [line.partition("  ")[2] for line in lines]
+            bundle = cls.of({path: (folder / path).read_bytes() for path in paths})
+        except (OSError, UnicodeDecodeError, ToolError):
+            return None
+        return bundle if bundle._manifest() == "".join(f"{line}\n" for line in lines) else None
+
+    def _manifest(self) -> str:
+        return "".join(f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in self.files)
+
     def _write_files(self, folder: Path) -> None:
-        folder.mkdir()
         for path, content in self.files:
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
+        (folder / MANIFEST).write_text(self._manifest())
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Never delete what we did not write: somebody may name their home folder as the output."""
+    is_ours = (folder / MANIFEST).is_file()
+    if not is_ours and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        message = f"{folder} is not replaced: it holds files that do not come from bitkiln"
+        raise fail("not-a-bundle", message, hint="name a new or an empty folder")
 
 
 def _check_path(path: str) -> None:
     parts = PurePosixPath(path).parts
-    is_clean = bool(parts) and str(PurePosixPath(path)) == path and ".." not in parts
-    if not is_clean or path.startswith("/") or "\\" in path or ":" in path or "\0" in path:
+    is_relative = str(PurePosixPath(path)) == path and not path.startswith("/") and ".." not in parts
+    is_plain = path.isprintable() and not set(path) & set('\\:*?"<>|')
+    if path in ("", ".", MANIFEST) or not is_relative or not is_plain:
         raise fail("unsafe-path", f"a file of a bundle needs a relative path without '..', not {path!r}")

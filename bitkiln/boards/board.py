@@ -1,0 +1,106 @@
+"""What a board is: data only, so that adding one is adding a file.
+
+The pins come from amaranth-boards, named by class path and loaded when a design is built: listing boards
+needs no hardware package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class Family(Enum):
+    """Which tools build for the device."""
+
+    ICE40 = "ice40"
+    ECP5 = "ecp5"
+
+
+class Resource(Enum):
+    """What a design uses up.
+
+    A LUT is one logic cell: on iCE40 a LUT4 with its flip-flop and carry, on ECP5 a LUT4. A BRAM is one
+    block of the family: 4 kbit on iCE40, 18 kbit on ECP5. A DSP is one multiplier, up to 16 x 16 on iCE40
+    and 18 x 18 on ECP5. An SPRAM holds 256 kbit.
+    """
+
+    LUT = "lut"
+    FF = "ff"
+    BRAM = "bram"
+    DSP = "dsp"
+    SPRAM = "spram"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """A number of each kind: what a device has, or what a design uses.
+
+    >>> Resources(lut=120, ff=64).fits(Resources(lut=5280, ff=5280))
+    True
+    """
+
+    lut: int = 0
+    ff: int = 0
+    bram: int = 0
+    dsp: int = 0
+    spram: int = 0
+
+    def __post_init__(self) -> None:
+        for kind, count in self:
+            assert count >= 0, f"there cannot be {count} {kind.value}"
+
+    def __iter__(self) -> Iterator[tuple[Resource, int]]:
+        yield Resource.LUT, self.lut
+        yield Resource.FF, self.ff
+        yield Resource.BRAM, self.bram
+        yield Resource.DSP, self.dsp
+        yield Resource.SPRAM, self.spram
+
+    def __getitem__(self, kind: Resource) -> int:
+        return dict(self)[kind]
+
+    def fits(self, available: Resources) -> bool:
+        """Whether there is at least as much of each kind in `available`."""
+        return not self.missing(available)
+
+    def missing(self, available: Resources) -> tuple[Resource, ...]:
+        """Return the kinds of which `available` has too few."""
+        return tuple(kind for kind, count in self if count > available[kind])
+
+
+@dataclass(frozen=True)
+class Board:
+    """A development board.
+
+    `device`, `package` and `speed` are nextpnr's names ("up5k", "sg48"; iCE40 has its speed in the device's
+    name). `platform_class` is the amaranth-boards class as "module:class"; `uart` is the number of its UART
+    resource, which runs at `baud`. `clock_hz` is the clock that the board gives to the design.
+    """
+
+    name: str
+    title: str
+    family: Family
+    device: str
+    package: str
+    speed: str
+    clock_hz: int
+    resources: Resources
+    platform_class: str
+    uart: int
+    baud: int
+    source: str
+
+    @property
+    def nextpnr_arguments(self) -> tuple[str, ...]:
+        """The options that name the device to nextpnr."""
+        speed = ("--speed", self.speed) if self.speed else ()
+        return (f"--{self.device}", "--package", self.package, *speed)
+
+    def platform(self) -> Any:
+        """Return a new amaranth platform; each serves for one build."""
+        module, _, name = self.platform_class.partition(":")
+        return getattr(importlib.import_module(module), name)()
