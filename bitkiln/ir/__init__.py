@@ -4,6 +4,7 @@ from .diagnostics import Diagnostic, Location, Severity, ToolError, fail, known_
 from .evaluate import evaluate, evaluate_batches
 from .graph import Builder, Const, Graph, Input, Node, check_finite, prune_dead, single_input, verify
 from .numbers import Bipolar, Codebook, Float, Int, Number, Ternary, parse_number
+from .plan import Plan, Stage, Stream
 from .ranges import code_ranges, exact_dtype, is_quantised, product_range
 from .spec import from_plain, to_plain
 from .store import load_graph, save_graph, write_whole
@@ -22,6 +23,9 @@ __all__ = [
     "Int",
     "Location",
     "Node",
+    "Plan",
+    "Stage",
+    "Stream",
     "Number",
     "Severity",
     "TensorType",

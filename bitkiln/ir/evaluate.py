@@ -21,9 +21,7 @@ def evaluate(graph: Graph, *inputs: Tensor, consts: Mapping[str, Tensor] | None 
     """
     _check_inputs(graph, inputs)
     dtype = evaluation_dtype(graph, inputs)
-    values: dict[str, Tensor] = {
-        value.name: x.to(dtype) for value, x in zip(graph.inputs, inputs, strict=True)
-    }
+    values: dict[str, Tensor] = {value.name: x.to(dtype) for value, x in zip(graph.inputs, inputs, strict=True)}
     for const in graph.consts:
         values[const.name] = (consts or {}).get(const.name, const.data).to(dtype)
     last_use = {arg: node.name for node in graph.nodes for arg in node.args}

@@ -104,9 +104,7 @@ def verify(graph: Graph) -> Graph:
         findings += _check_node(node, known)
         known[node.name] = node.type
     findings += [
-        Diagnostic("invalid-graph", f"output %{name} is not defined")
-        for name in graph.outputs
-        if name not in known
+        Diagnostic("invalid-graph", f"output %{name} is not defined") for name in graph.outputs if name not in known
     ]
     if not graph.outputs:
         findings.append(Diagnostic("invalid-graph", "the graph has no output"))
@@ -199,9 +197,7 @@ class Builder:
     def graph(self, outputs: Iterable[str]) -> Graph:
         """Return the verified Graph without the nodes and constants that no output needs; inputs all stay."""
         return verify(
-            prune_dead(
-                Graph(self.name, tuple(self.inputs), tuple(self.consts), tuple(self.nodes), tuple(outputs))
-            )
+            prune_dead(Graph(self.name, tuple(self.inputs), tuple(self.consts), tuple(self.nodes), tuple(outputs)))
         )
 
     def _define(self, name: str, type_: TensorType) -> str:
@@ -242,7 +238,5 @@ def check_finite(graph: Graph) -> None:
 def single_input(graph: Graph) -> Input:
     """Return the only input, or raise ToolError `many-inputs`."""
     if len(graph.inputs) != 1:
-        raise fail(
-            "many-inputs", f"{graph.name} has {len(graph.inputs)} inputs; exactly one is supported here"
-        )
+        raise fail("many-inputs", f"{graph.name} has {len(graph.inputs)} inputs; exactly one is supported here")
     return graph.inputs[0]

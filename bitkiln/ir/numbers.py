@@ -151,9 +151,7 @@ def parse_number(text: str) -> Number:
     if match := _INT.fullmatch(text):
         if match[3] is not None:
             return Int(int(match[2]), match[1] == "i", int(match[3]))
-        return Int(
-            int(match[2]), match[1] == "i", tuple(int(frac) for frac in match[4].split(",")), int(match[5])
-        )
+        return Int(int(match[2]), match[1] == "i", tuple(int(frac) for frac in match[4].split(",")), int(match[5]))
     if match := _CODEBOOK.fullmatch(text):
         entries = parse_number(match[2])
         if isinstance(entries, Float | Int):

@@ -37,9 +37,7 @@ def exact_dtype(graph: Graph) -> torch.dtype:
         return torch.float32
     if largest < 1 << 53:
         return torch.float64
-    raise fail(
-        "accumulator-too-wide", f"{graph.name} needs integers up to {largest}; exact evaluation ends at 2**53"
-    )
+    raise fail("accumulator-too-wide", f"{graph.name} needs integers up to {largest}; exact evaluation ends at 2**53")
 
 
 def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:

@@ -116,9 +116,7 @@ def _read_tuple(kinds: tuple[Any, ...], plain: object, where: str) -> tuple[Any,
         return tuple(_read(kinds[0], item, f"{where}[{i}]") for i, item in enumerate(plain))
     if len(plain) != len(kinds):
         raise _wrong(f"list of {len(kinds)}", plain, where)
-    return tuple(
-        _read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, plain, strict=True))
-    )
+    return tuple(_read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, plain, strict=True)))
 
 
 def _read_dataclass(kind: Any, plain: object, where: str) -> Any:
@@ -139,9 +137,7 @@ def _read_dataclass(kind: Any, plain: object, where: str) -> Any:
 
 
 def _wrong(expected: str, plain: object, where: str) -> ToolError:
-    return fail(
-        "bad-value", f"{where}: expected {expected}, not {str(plain)[:80]!r} ({type(plain).__name__})"
-    )
+    return fail("bad-value", f"{where}: expected {expected}, not {str(plain)[:80]!r} ({type(plain).__name__})")
 
 
 def _kind_name(kind: Any) -> str:

@@ -31,9 +31,7 @@ def load_graph(path: Path) -> Graph:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise fail(
-                    "bad-graph-file", f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}"
-                )
+                raise fail("bad-graph-file", f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no dict
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise fail("bad-graph-file", f"{path} cannot be read: {error}") from None

@@ -46,11 +46,7 @@ def print_node(node: Node) -> str:
         f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in to_plain(node.op).items()
     )
     args = ", ".join(f"%{arg}" for arg in node.args)
-    text = (
-        f"%{node.name} = {node.op.name}({args})"
-        + (f" {{{attributes}}}" if attributes else "")
-        + f" : {node.type}"
-    )
+    text = f"%{node.name} = {node.op.name}({args})" + (f" {{{attributes}}}" if attributes else "") + f" : {node.type}"
     loc = node.loc
     return text if loc == Location() else text + f' @ "{loc.file}":{loc.line} "{loc.module}"'
 
@@ -88,9 +84,7 @@ def _parse_node(match: re.Match[str], number: int) -> Node:
         attributes, rest = _parse_attributes(rest[2:], number)
     tail = _TAIL.fullmatch(rest)
     if tail is None:
-        raise fail(
-            "graph-syntax", f"line {number}: expected ' : TYPE' after the operation, not {rest[:80]!r}"
-        )
+        raise fail("graph-syntax", f"line {number}: expected ' : TYPE' after the operation, not {rest[:80]!r}")
     loc = Location(tail[2], int(tail[3]), tail[4]) if tail[2] is not None else Location()
     op = from_plain(_OPS[op_name], attributes, f"line {number}: {op_name}")
     return Node(name, op, tuple(re.findall(_NAME, args)), parse_type(tail[1]), loc)

@@ -51,9 +51,7 @@ def parse_type(text: str) -> TensorType:
     """Read a tensor type from its text form; raises ToolError `type-syntax`."""
     match = _TYPE.fullmatch(text)
     if match is None:
-        raise fail(
-            "type-syntax", f"{text[:80]!r} is no tensor type", hint="write f32[1,3,8,8] or i8.f6[16,9]"
-        )
+        raise fail("type-syntax", f"{text[:80]!r} is no tensor type", hint="write f32[1,3,8,8] or i8.f6[16,9]")
     shape = tuple(int(size) for size in match[2].split(",")) if match[2] else ()
     return TensorType(shape, parse_number(match[1]))
 

@@ -63,8 +63,7 @@ class Add(Op):
             return TensorType(shape, x.number)
         a, b = expect_int(x, "the first operand of add"), expect_int(y, "the second operand of add")
         points = [
-            (frac_a + self.shifts[0], frac_b + self.shifts[1])
-            for frac_a, frac_b in zip(a.fracs, b.fracs, strict=False)
+            (frac_a + self.shifts[0], frac_b + self.shifts[1]) for frac_a, frac_b in zip(a.fracs, b.fracs, strict=False)
         ]
         expect(
             a.axis is None and b.axis is None and points[0][0] == points[0][1],

@@ -71,8 +71,7 @@ class Conv2d(Op):
             f"{weight.shape[0]} filters do not divide into {self.groups} groups",
         )
         height, width = (
-            (x.shape[2 + i] + sum(self.padding[i]) - self.dilation[i] * (weight.shape[2 + i] - 1) - 1)
-            // self.stride[i]
+            (x.shape[2 + i] + sum(self.padding[i]) - self.dilation[i] * (weight.shape[2 + i] - 1) - 1) // self.stride[i]
             + 1
             for i in range(2)
         )

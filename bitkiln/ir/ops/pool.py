@@ -28,9 +28,7 @@ def _pooled(
     sizes = []
     for i in range(2):
         span = x.shape[2 + i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1
-        expect(
-            span >= 0, f"the {list(kernel)} pooling kernel is larger than the padded input {list(x.shape)}"
-        )
+        expect(span >= 0, f"the {list(kernel)} pooling kernel is larger than the padded input {list(x.shape)}")
         size = (-(-span // stride[i]) if ceil_mode else span // stride[i]) + 1
         if ceil_mode and (size - 1) * stride[i] >= x.shape[2 + i] + padding[i]:
             size -= 1  # a window must start inside the input or its leading padding
@@ -74,9 +72,7 @@ class AvgPool2d(Op):
             isinstance(args[0].number, Float),
             f"avg_pool2d takes floats, not {args[0]}; on codes use sum_pool2d and requantise",
         )
-        return TensorType(
-            _pooled(args[0], self.kernel, self.stride, self.padding, self.ceil_mode), args[0].number
-        )
+        return TensorType(_pooled(args[0], self.kernel, self.stride, self.padding, self.ceil_mode), args[0].number)
 
     def evaluate(self, *args: Tensor) -> Tensor:
         return F.avg_pool2d(

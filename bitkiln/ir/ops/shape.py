@@ -28,9 +28,7 @@ class Reshape(Op):
             len(self.shape) >= 1 and self.shape[0] == x.shape[0],
             f"reshape {list(x.shape)} to {list(self.shape)} touches the batch axis",
         )
-        expect(
-            math.prod(self.shape) == x.elements, f"{list(x.shape)} has not the elements of {list(self.shape)}"
-        )
+        expect(math.prod(self.shape) == x.elements, f"{list(x.shape)} has not the elements of {list(self.shape)}")
         expect(
             not (isinstance(x.number, Int) and x.number.axis is not None),
             "reshape of codes with one point a channel",

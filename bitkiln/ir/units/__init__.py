@@ -1,0 +1,43 @@
+"""The hardware units of the dataflow template: what each computes and when. The RTL stands in `bitkiln.hdl`."""
+
+from ._timing import NEVER, InputTiming, OutputTiming, Process, Steps, Wait
+from ._unit import Beat, Rescale, Unit
+from .matrix_vector import MatrixVector, Multiplier, Storage
+from .plumbing import Fork, Resize
+from .pointwise import AddStreams, ArgMaxStream, Pool, Reduction, RescaleStream
+from .window import Window
+
+UNITS: tuple[type[Unit], ...] = (
+    MatrixVector,
+    Window,
+    Pool,
+    AddStreams,
+    RescaleStream,
+    ArgMaxStream,
+    Resize,
+    Fork,
+)
+
+__all__ = [
+    "NEVER",
+    "UNITS",
+    "AddStreams",
+    "ArgMaxStream",
+    "Beat",
+    "Fork",
+    "InputTiming",
+    "MatrixVector",
+    "Multiplier",
+    "OutputTiming",
+    "Pool",
+    "Process",
+    "Reduction",
+    "Rescale",
+    "RescaleStream",
+    "Resize",
+    "Steps",
+    "Storage",
+    "Unit",
+    "Wait",
+    "Window",
+]

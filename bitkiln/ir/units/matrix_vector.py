@@ -1,0 +1,117 @@
+"""Matrix-vector unit: PE rows times SIMD columns a cycle, weights in a memory beside the multipliers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitkiln.ir.diagnostics import fail
+
+from ._timing import NEVER, InputTiming, OutputTiming, Process, last_of_each
+from ._unit import Beat, Unit
+
+
+class Multiplier(Enum):
+    """What the products are made of."""
+
+    DSP = "dsp"
+    LUT = "lut"
+
+
+class Storage(Enum):
+    """Where constants live."""
+
+    BLOCK = "block"
+    LUT = "lut"
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixVector(Unit):
+    """`vectors` times an image: `groups` independent products of a [rows, columns] matrix with a vector.
+
+    weights: codes [groups * rows, columns], columns in the order of the input stream. bias: [groups * rows], at the
+    accumulator's point, the rounding constant of each row's shift already added. shift: one a row, or empty for no
+    requantisation (the output is then the accumulator). `lo`, `hi` are the output's codes, `bits`/`signed` its format.
+
+    Order of the steps: vector, group, row fold (rows / pe), column fold (columns / simd). The input beats of a vector
+    arrive in the first row fold and are replayed from a buffer in the others. The first product of a row meets the bias.
+    """
+
+    kind: ClassVar[str] = "matrix_vector"
+    vectors: int
+    groups: int
+    rows: int
+    columns: int
+    pe: int
+    simd: int
+    input_bits: int
+    input_signed: bool
+    weight_bits: int
+    accumulator_bits: int
+    bits: int
+    signed: bool
+    lo: int
+    hi: int
+    weights: NDArray[np.int64] = field(repr=False)
+    bias: NDArray[np.int64] = field(repr=False)
+    shift: tuple[int, ...] = ()
+    multiplier: Multiplier = Multiplier.DSP
+    storage: Storage = Storage.BLOCK
+
+    def __post_init__(self) -> None:
+        for name, size, fold in (("pe", self.rows, self.pe), ("simd", self.columns, self.simd)):
+            if fold < 1 or size % fold:
+                legal = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
+                raise fail("bad-folding", f"{name} must divide {size}, not {fold}", hint=f"legal values: {legal}")
+
+    @property
+    def row_folds(self) -> int:
+        return self.rows // self.pe
+
+    @property
+    def column_folds(self) -> int:
+        return self.columns // self.simd
+
+    @property
+    def steps(self) -> int:
+        """Cycles of one image without any stall."""
+        return self.vectors * self.groups * self.row_folds * self.column_folds
+
+    @property
+    def tree_stages(self) -> int:
+        """Pipeline stages of the adder tree over the SIMD products."""
+        return (self.simd - 1).bit_length()
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the step of the last product to the output queue: fetch, operand, product, tree, accumulate, requantise."""
+        return 4 + self.tree_stages + (2 if self.shift else 0)
+
+    @property
+    def inputs(self) -> tuple[Beat, ...]:
+        return (Beat(self.simd, self.input_bits, self.input_signed),)
+
+    @property
+    def outputs(self) -> tuple[Beat, ...]:
+        return (Beat(self.pe, self.bits, self.signed),)
+
+    @property
+    def multipliers(self) -> int:
+        return self.pe * self.simd
+
+    @property
+    def weight_memory_bits(self) -> int:
+        return self.weights.size * self.weight_bits
+
+    def timing(self) -> tuple[Process, ...]:
+        folds, rounds = self.column_folds, self.row_folds
+        steps = np.arange(self.steps, dtype=np.int64)
+        vector, within = np.divmod(steps, rounds * folds)
+        is_first_round = within < folds
+        needs = np.where(is_first_round, vector * folds + within, NEVER)
+        output = OutputTiming(last_of_each(self.steps, folds), self.latency)
+        return (Process(self.steps, ((0, InputTiming(needs, steps[is_first_round])),), ((0, output),)),)

@@ -1,0 +1,130 @@
+"""Units that treat each beat by itself or reduce a run of beats: pooling, add, requantise, arg-max."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from ._timing import OutputTiming, Process, every, last_of_each
+from ._unit import Beat, Rescale, Unit
+
+
+class Reduction(Enum):
+    MAX = "max"
+    SUM = "sum"
+
+
+@dataclass(frozen=True)
+class Pool(Unit):
+    """Reduces every `window` beats to one, lane by lane; a sum may be rescaled (average pooling)."""
+
+    kind: ClassVar[str] = "pool"
+    reduction: Reduction
+    window: int
+    results: int
+    lanes: int
+    input_bits: int
+    input_signed: bool
+    bits: int
+    signed: bool
+    rescale: Rescale | None = None
+
+    @property
+    def inputs(self) -> tuple[Beat, ...]:
+        return (Beat(self.lanes, self.input_bits, self.input_signed),)
+
+    @property
+    def outputs(self) -> tuple[Beat, ...]:
+        return (Beat(self.lanes, self.bits, self.signed),)
+
+    @property
+    def latency(self) -> int:
+        return 2 + (Rescale.LATENCY if self.rescale else 0)
+
+    def timing(self) -> tuple[Process, ...]:
+        steps = self.window * self.results
+        output = OutputTiming(last_of_each(steps, self.window), self.latency)
+        return (Process(steps, ((0, every(steps)),), ((0, output),)),)
+
+
+@dataclass(frozen=True)
+class AddStreams(Unit):
+    """Adds two streams beat by beat: (a << shifts[0]) + (b << shifts[1]), then rescales if asked."""
+
+    kind: ClassVar[str] = "add"
+    beats: int
+    lanes: int
+    a: Beat
+    b: Beat
+    shifts: tuple[int, int]
+    bits: int
+    signed: bool
+    rescale: Rescale | None = None
+
+    @property
+    def inputs(self) -> tuple[Beat, ...]:
+        return (self.a, self.b)
+
+    @property
+    def outputs(self) -> tuple[Beat, ...]:
+        return (Beat(self.lanes, self.bits, self.signed),)
+
+    @property
+    def latency(self) -> int:
+        return 1 + (Rescale.LATENCY if self.rescale else 0)
+
+    def timing(self) -> tuple[Process, ...]:
+        output = OutputTiming(every(self.beats).pops, self.latency)
+        return (Process(self.beats, ((0, every(self.beats)), (1, every(self.beats))), ((0, output),)),)
+
+
+@dataclass(frozen=True)
+class RescaleStream(Unit):
+    """Requantises each element of a stream."""
+
+    kind: ClassVar[str] = "requantise"
+    beats: int
+    lanes: int
+    input_bits: int
+    input_signed: bool
+    rescale: Rescale
+
+    @property
+    def inputs(self) -> tuple[Beat, ...]:
+        return (Beat(self.lanes, self.input_bits, self.input_signed),)
+
+    @property
+    def outputs(self) -> tuple[Beat, ...]:
+        return (Beat(self.lanes, self.rescale.bits, self.rescale.signed),)
+
+    @property
+    def latency(self) -> int:
+        return 1 + Rescale.LATENCY
+
+    def timing(self) -> tuple[Process, ...]:
+        output = OutputTiming(every(self.beats).pops, self.latency)
+        return (Process(self.beats, ((0, every(self.beats)),), ((0, output),)),)
+
+
+@dataclass(frozen=True)
+class ArgMaxStream(Unit):
+    """Gives the index of the largest of every `count` elements, the first of equals; one element a beat."""
+
+    kind: ClassVar[str] = "argmax"
+    count: int
+    input_bits: int
+    input_signed: bool
+    bits: int
+
+    @property
+    def inputs(self) -> tuple[Beat, ...]:
+        return (Beat(1, self.input_bits, self.input_signed),)
+
+    @property
+    def outputs(self) -> tuple[Beat, ...]:
+        return (Beat(1, self.bits, False),)
+
+    def timing(self) -> tuple[Process, ...]:
+        output = OutputTiming(last_of_each(self.count, self.count), 1)
+        return (Process(self.count, ((0, every(self.count)),), ((0, output),)),)
