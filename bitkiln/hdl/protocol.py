@@ -1,0 +1,216 @@
+"""The frames between a host and an accelerator: one definition for the hardware, host programs and tests.
+
+A request and its answer have the same form, with different magic bytes so that an echo is no answer:
+
+    magic (2) | command or status (1) | tag (1) | payload length (4) | payload | CRC-32 (4)
+
+Numbers are little endian. The CRC-32 is zlib's, over everything before it. docs/host_protocol.md has the rules.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from bitkiln.ir import fail
+
+PROTOCOL_VERSION = 1
+REQUEST_MAGIC = b"BK"
+ANSWER_MAGIC = b"bk"
+HEADER_BYTES = 8
+CRC_BYTES = 4
+DIGEST_BYTES = 32
+LATENCY_BYTES = 4
+
+_HEADER = struct.Struct("<2sBBI")
+_CRC = struct.Struct("<I")
+_STREAM = struct.Struct("<HBBI")
+_IDENTITY = struct.Struct(f"<BxxxI8s8s{DIGEST_BYTES}s")
+IDENTITY_BYTES = _IDENTITY.size
+
+
+class Command(IntEnum):
+    """What a request asks for."""
+
+    IDENTIFY = 1
+    INFER = 2
+    RESET = 3
+
+
+class Status(IntEnum):
+    """How a request ended. Every status but OK comes with an empty payload.
+
+    NOISE: bytes that are no frame. TIMED_OUT: the line went quiet within a frame. OVERRUN: bytes came before
+    the last answer was out. STUCK: the accelerator did not finish and was reset.
+    """
+
+    OK = 0
+    NOISE = 1
+    UNKNOWN_COMMAND = 2
+    WRONG_LENGTH = 3
+    WRONG_CRC = 4
+    TIMED_OUT = 5
+    OVERRUN = 6
+    STUCK = 7
+
+
+@dataclass(frozen=True)
+class StreamFormat:
+    """How one image, or one result, is cut into beats: `lanes` elements of `bits` bits each, `beats` times.
+
+    Element 0 of a beat is in its least significant bits. On the wire a beat is whole bytes, little endian.
+
+    >>> StreamFormat(lanes=2, bits=4, is_signed=True, beats=1).pack([-1, 3]).hex()
+    '3f'
+    """
+
+    lanes: int
+    bits: int
+    is_signed: bool
+    beats: int
+
+    def __post_init__(self) -> None:
+        assert 1 <= self.lanes < 1 << 16 and 1 <= self.bits <= 64 and 1 <= self.beats < 1 << 32, self
+
+    @property
+    def beat_bits(self) -> int:
+        return self.lanes * self.bits
+
+    @property
+    def bytes_per_beat(self) -> int:
+        return (self.beat_bits + 7) // 8
+
+    @property
+    def total_bytes(self) -> int:
+        return self.beats * self.bytes_per_beat
+
+    @property
+    def elements(self) -> int:
+        return self.beats * self.lanes
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """Return the lowest and the highest code."""
+        if self.is_signed:
+            return -(1 << self.bits - 1), (1 << self.bits - 1) - 1
+        return 0, (1 << self.bits) - 1
+
+    def pack(self, codes: Sequence[int]) -> bytes:
+        """Return the bytes of all elements. Raises `wrong-image` for a wrong number of codes or one too large."""
+        if len(codes) != self.elements:
+            raise fail("wrong-image", f"expected {self.elements} elements, not {len(codes)}")
+        low, high = self.code_range
+        wrong = [int(code) for code in codes if not low <= int(code) <= high]
+        if wrong:
+            raise fail("wrong-image", f"codes must be between {low} and {high}, not {wrong[0]}")
+        mask = (1 << self.bits) - 1
+        beats = (codes[start : start + self.lanes] for start in range(0, len(codes), self.lanes))
+        words = (sum((int(code) & mask) << self.bits * lane for lane, code in enumerate(beat)) for beat in beats)
+        return b"".join(word.to_bytes(self.bytes_per_beat, "little") for word in words)
+
+    def unpack(self, data: bytes) -> tuple[int, ...]:
+        """Return the codes of all elements; `data` must have `total_bytes` bytes. Bits above a beat are ignored."""
+        assert len(data) == self.total_bytes
+        size = self.bytes_per_beat
+        words = [int.from_bytes(data[start : start + size], "little") for start in range(0, len(data), size)]
+        return tuple(self._code(word >> self.bits * lane) for word in words for lane in range(self.lanes))
+
+    def _code(self, word: int) -> int:
+        code = word & (1 << self.bits) - 1
+        return code - (1 << self.bits) if self.is_signed and code >> self.bits - 1 else code
+
+    def _encode(self) -> bytes:
+        return _STREAM.pack(self.lanes, self.bits, self.is_signed, self.beats)
+
+    @classmethod
+    def _decode(cls, data: bytes) -> StreamFormat:
+        lanes, bits, is_signed, beats = _STREAM.unpack(data)
+        return cls(lanes, bits, bool(is_signed), beats)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which design is in the chip: its streams, its clock and the SHA-256 that its maker gave it."""
+
+    input: StreamFormat
+    output: StreamFormat
+    clock_hz: int
+    design_digest: bytes
+
+    def __post_init__(self) -> None:
+        assert len(self.design_digest) == DIGEST_BYTES, "a design digest is a SHA-256"
+
+    def encode(self) -> bytes:
+        return _IDENTITY.pack(
+            PROTOCOL_VERSION,
+            self.clock_hz,
+            self.input._encode(),
+            self.output._encode(),
+            self.design_digest,
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Identity:
+        """Raises `wrong-protocol` when the device does not speak this version."""
+        if len(payload) != IDENTITY_BYTES or payload[0] != PROTOCOL_VERSION:
+            came = f"version {payload[0]}" if payload else "nothing"
+            message = f"expected a device that speaks protocol version {PROTOCOL_VERSION}, but it says {came}"
+            raise fail("wrong-protocol", message, hint="build and flash its design again with this bitkiln")
+        _, clock_hz, given, result, digest = _IDENTITY.unpack(payload)
+        return cls(StreamFormat._decode(given), StreamFormat._decode(result), clock_hz, digest)
+
+
+def request_bytes(command: Command, identity: Identity) -> int:
+    """Return how long the payload of a request must be."""
+    return identity.input.total_bytes if command is Command.INFER else 0
+
+
+def encode_request(command: int, tag: int, payload: bytes = b"") -> bytes:
+    """Return the bytes of a request. Takes any number as the command: tests send unknown ones."""
+    return _encode(REQUEST_MAGIC, command, tag, payload)
+
+
+def encode_answer(status: int, tag: int, payload: bytes = b"") -> bytes:
+    """Return the bytes of an answer, as a device sends them."""
+    return _encode(ANSWER_MAGIC, status, tag, payload)
+
+
+def _encode(magic: bytes, kind: int, tag: int, payload: bytes) -> bytes:
+    frame = _HEADER.pack(magic, kind, tag, len(payload)) + payload
+    return frame + _CRC.pack(zlib.crc32(frame))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the device said; `tag` is the request's, or 0 where the device could not tell which it was."""
+
+    status: Status
+    tag: int
+    payload: bytes
+
+
+def take_answer(received: bytes, longest_payload: int) -> tuple[Answer | None, bytes]:
+    """Return the first whole answer in the bytes `received` (None if there is none yet) and the bytes after it.
+
+    Bytes that belong to no good answer are dropped. `longest_payload` is the longest that an answer can have.
+    """
+    start = 0
+    while True:
+        start = received.find(ANSWER_MAGIC, start)
+        if start < 0:
+            # The magic's first byte may be the last byte so far.
+            return None, received[-1:] if received.endswith(ANSWER_MAGIC[:1]) else b""
+        frame = received[start:]
+        if len(frame) < HEADER_BYTES:
+            return None, frame
+        _, status, tag, length = _HEADER.unpack_from(frame)
+        if length <= longest_payload and status in Status.__members__.values():
+            end = HEADER_BYTES + length
+            if len(frame) < end + CRC_BYTES:
+                return None, frame
+            if _CRC.unpack_from(frame, end)[0] == zlib.crc32(frame[:end]):
+                return Answer(Status(status), tag, frame[HEADER_BYTES:end]), frame[end + CRC_BYTES :]
+        start += 1
