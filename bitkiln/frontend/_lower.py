@@ -1,0 +1,265 @@
+"""From a traced program to a Graph: fold what does not depend on the input, look up the rest in the table.
+
+A program is traced with batch 1, and may move or merge its batch axis; a Graph's values have theirs in front. So a
+value of ATen shape S is carried in the Graph as S if S[0] is 1, else as (1, *S). As every Graph operation treats
+samples separately, the Graph then computes for each sample of a batch what the program computes for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bitkiln.ir import Builder, Diagnostic, Float, Graph, Location, TensorType, ToolError, fail
+from bitkiln.ir.ops import Op, Reshape
+
+from ._fold import fold
+from ._places import plain_name
+from ._program import Argument, Call, Program, Ref, Shape, bad_program, input_names, refs
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A value that depends on the input: its name in the Graph and its shape in the program."""
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A value that does not depend on the input."""
+
+    path: str
+    data: Tensor
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.data.shape)
+
+
+Value = Activation | Known
+
+
+def carried(shape: Shape) -> Shape:
+    """The Graph's shape of a value of this ATen shape."""
+    return shape if shape[:1] == (1,) else (1, *shape)
+
+
+@dataclass
+class Lowering:
+    """The Graph under construction and what every value of the program became."""
+
+    build: Builder
+    values: dict[str, Value] = field(default_factory=dict)
+    constants: dict[tuple[object, ...], str] = field(default_factory=dict)
+
+    def constant(self, known: Known, loc: Location, shape: Shape | None = None) -> str:
+        """Return the Graph's constant for a known value (tied weights share one), seen under `shape` if given."""
+        data = known.data if shape is None else known.data.reshape(shape)
+        if data.dtype in (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
+            data = data.to(torch.float32)
+        if data.dtype != torch.float32:
+            raise wrong_dtype(known.path, data.dtype, loc)
+        key = (data.data_ptr(), data.storage_offset(), tuple(data.shape), data.stride())
+        if key not in self.constants:
+            type_ = TensorType(tuple(data.shape), Float(32))
+            self.constants[key] = self.build.constant(plain_name(known.path), type_, data)
+        return self.constants[key]
+
+
+@dataclass(frozen=True)
+class At:
+    """One call being lowered: typed access to its arguments, and `emit` for the operations that replace it."""
+
+    call: Call
+    lowering: Lowering
+
+    @property
+    def shape(self) -> Shape:
+        """ATen shape of the (first) result, as the exporter found it."""
+        return self.call.shapes[0]
+
+    def value(self, name: str) -> Value:
+        argument = self.call.arguments[name]
+        if isinstance(argument, Ref):
+            return self.lowering.values[argument.name]
+        if isinstance(argument, int | float):
+            return Known(f"{self.call.name}.{name}", torch.tensor(float(argument)))
+        raise self._wrong(name, "a tensor")
+
+    def activation(self, name: str) -> Activation:
+        """An argument as a value of the Graph; a known one becomes a constant with a batch axis."""
+        return self.as_activation(self.value(name))
+
+    def as_activation(self, value: Value) -> Activation:
+        if isinstance(value, Activation):
+            return value
+        return Activation(self.lowering.constant(value, self.call.loc, carried(value.shape)), value.shape)
+
+    def activations(self, name: str) -> tuple[Activation, ...]:
+        """An argument that is a list of tensors."""
+        argument = self.call.arguments[name]
+        if not isinstance(argument, tuple) or not all(isinstance(item, Ref) for item in argument):
+            raise self._wrong(name, "a list of tensors")
+        return tuple(self.as_activation(self.lowering.values[item]) for item in refs(argument))
+
+    def weight(self, name: str) -> str | None:
+        """An argument that must be known, as a constant of the Graph; None if it is absent."""
+        known = self.known(name)
+        return None if known is None else self.lowering.constant(known, self.call.loc)
+
+    def known(self, name: str) -> Known | None:
+        if self.call.arguments[name] is None:
+            return None
+        value = self.value(name)
+        if isinstance(value, Activation):
+            raise self.unsupported(f"its {name} depends on the network's input", "make it a parameter or buffer")
+        return value
+
+    def ints(self, name: str, count: int) -> tuple[int, ...]:
+        """A list of `count` whole numbers; one number stands for all."""
+        argument = self.call.arguments[name]
+        items = argument if isinstance(argument, tuple) else (argument,)
+        found = tuple(item for item in items if isinstance(item, int))
+        if len(found) != len(items) or len(found) not in (1, count):
+            raise self._wrong(name, f"{count} whole numbers")
+        return found * count if len(found) == 1 else found
+
+    def pair(self, name: str) -> tuple[int, int]:
+        first, second = self.ints(name, 2)
+        return first, second
+
+    def dims(self, name: str, rank: int) -> tuple[int, ...]:
+        """A list of axes, or one axis, as numbers from 0; absent or empty means all."""
+        argument = self.call.arguments[name]
+        items = argument if isinstance(argument, tuple) else (argument,)
+        if argument is None or not items:
+            return tuple(range(rank))
+        axes = tuple(item for item in items if isinstance(item, int) and -rank <= item < max(rank, 1))
+        if len(axes) != len(items):
+            raise self._wrong(name, f"axes of a tensor with {rank}")
+        return tuple(axis % rank for axis in axes)
+
+    def dim(self, name: str, rank: int) -> int:
+        return self.dims(name, rank)[0]
+
+    def integer(self, name: str) -> int:
+        return self.ints(name, 1)[0]
+
+    def flag(self, name: str) -> bool:
+        argument = self.call.arguments[name]
+        if not isinstance(argument, bool):
+            raise self._wrong(name, "true or false")
+        return argument
+
+    def number(self, name: str) -> float:
+        argument = self.call.arguments[name]
+        if isinstance(argument, bool) or not isinstance(argument, int | float):
+            raise self._wrong(name, "a number")
+        return float(argument)
+
+    def optional(self, name: str) -> Argument:
+        """An argument of any plain kind; None if it is absent."""
+        return self.call.arguments[name]
+
+    def emit(self, op: Op, *args: str, shape: Shape | None = None, suffix: str = "") -> Activation:
+        """Append an operation; `shape` is its result's ATen shape, by default the call's."""
+        build, expected = self.lowering.build, self.shape if shape is None else shape
+        name = build.add(op, args, self.call.name + suffix, self.call.loc)
+        found = build.types[name].shape
+        if found != carried(expected):
+            raise bad_program(
+                f"{self.call.target} gives shape {list(found)}, but the program says {list(expected)}", self.call.loc
+            )
+        return Activation(name, expected)
+
+    def reshape(self, x: Activation, shape: Shape, suffix: str = ".reshape") -> Activation:
+        """The same elements under another ATen shape; no operation if the Graph's shape stays."""
+        return self.under(x, carried(shape), shape, suffix)
+
+    def under(self, x: Activation, graph_shape: Shape, shape: Shape, suffix: str = ".reshape") -> Activation:
+        """Like `reshape`, but carried under `graph_shape`, for operations that need their axes elsewhere."""
+        if self.lowering.build.types[x.name].shape == graph_shape:
+            return Activation(x.name, shape)
+        name = self.lowering.build.add(Reshape(graph_shape), (x.name,), self.call.name + suffix, self.call.loc)
+        return Activation(name, shape)
+
+    def unsupported(self, reason: str, hint: str = "") -> ToolError:
+        return fail("unsupported-op", f"{self.call.target} is not supported here: {reason}", self.call.loc, hint)
+
+    def _wrong(self, name: str, expected: str) -> ToolError:
+        found = str(self.call.arguments[name])[:80]
+        return bad_program(f"{self.call.target}: {name} must be {expected}, not {found}", self.call.loc)
+
+
+Rule = Callable[[At], Value | tuple[Value, ...]]
+
+
+def lower(program: Program, table: Mapping[str, Rule]) -> Graph:
+    """Return the Graph of `program`, or raise ToolError with every operation that the table does not have."""
+    findings = unsupported(program, table)
+    if findings:
+        raise ToolError(*findings)
+    lowering = Lowering(Builder(plain_name(program.name)))
+    for value in program.inputs:
+        if value.dtype != torch.float32:
+            raise wrong_dtype(f"input {value.name}", value.dtype, Location())
+        name = lowering.build.input(plain_name(value.name), TensorType(carried(value.shape), Float(32)))
+        lowering.values[value.name] = Activation(name, value.shape)
+    for leaf in program.leaves:
+        lowering.values[leaf.name] = Known(leaf.path, leaf.data)
+    for call in program.calls:
+        _lower_call(lowering, call, table)
+    return lowering.build.graph(_output(lowering, name) for name in program.outputs)
+
+
+def _lower_call(lowering: Lowering, call: Call, table: Mapping[str, Rule]) -> None:
+    operands = {name: lowering.values[name] for name in input_names(call)}
+    known = {name: value.data for name, value in operands.items() if isinstance(value, Known)}
+    if len(known) == len(operands):
+        results: tuple[Value, ...] = tuple(Known(call.name, tensor) for tensor in fold(call, known))
+    else:
+        lowered = table[call.target](At(call, lowering))
+        results = lowered if isinstance(lowered, tuple) else (lowered,)
+    for name, value in zip(call.results, results, strict=False):
+        lowering.values[name] = value
+
+
+def _output(lowering: Lowering, name: str) -> str:
+    value = lowering.values[name]
+    if isinstance(value, Known):
+        raise fail("constant-output", f"the output {value.path} does not depend on the network's input")
+    return value.name
+
+
+def unsupported(program: Program, table: Mapping[str, Rule]) -> list[Diagnostic]:
+    """Return a finding for every call that depends on the input and has no rule."""
+    live = {value.name for value in program.inputs}
+    findings = []
+    for call in program.calls:
+        if not live.intersection(input_names(call)):
+            continue
+        live.update(call.results)
+        if call.target not in table:
+            findings.append(
+                Diagnostic(
+                    "unsupported-op",
+                    f"{call.target} is not supported",
+                    call.loc,
+                    "write this part with supported operations (`bitkiln list ops`), or cut it off the model",
+                )
+            )
+    return findings
+
+
+def wrong_dtype(what: str, dtype: torch.dtype, loc: Location) -> ToolError:
+    """Something has another element type than float32."""
+    if dtype.is_complex:
+        return fail("complex-dtype", f"{what} is complex ({dtype}); only real numbers can be built", loc)
+    return fail(
+        "wrong-dtype", f"{what} is {dtype}, expected torch.float32", loc, "call model.float() before the import"
+    )

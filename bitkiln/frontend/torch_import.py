@@ -1,0 +1,231 @@
+"""The torch door: an `nn.Module` in evaluation mode through torch.export to a canonical Graph."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import traceback
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+
+from bitkiln.ir import Graph, Location, ToolError, check_finite, fail
+from bitkiln.passes.canonicalise import canonicalise
+
+from ._aten import KEPT, RULES
+from ._lower import lower, wrong_dtype
+from ._places import Site, frame_location, locations, names
+from ._program import Argument, Call, Leaf, Program, ProgramInput, Ref, as_argument, complete
+
+
+def import_module(module: nn.Module, input_shape: tuple[int, ...], name: str, model_file: Path | None = None) -> Graph:
+    """Return the canonical Graph of `module` for one sample of `input_shape` (its first size is 1).
+
+    The Graph equals `module` in evaluation mode within rounding, for a batch of any size; its constants are views of
+    the module's tensors where they did not have to change. `model_file` is the source that places refer to.
+    Raises ToolError `training-mode`, `input-shape`, `many-inputs`, `wrong-dtype`, `model-raised`, `unsupported-op`, ...
+    """
+    program = read_exported(export_module(module, input_shape, model_file), name, model_file)
+    return finish(program)
+
+
+def import_program(exported: ExportedProgram, name: str, model_file: Path | None = None) -> Graph:
+    """Return the canonical Graph of a program that `torch.export.export` made."""
+    with UserCode(model_file):
+        decomposed = _decompose(exported)
+    return finish(read_exported(decomposed, name, model_file))
+
+
+def finish(program: Program) -> Graph:
+    """Lower a program and bring the Graph to its canonical form."""
+    graph = lower(program, RULES)
+    check_finite(graph)
+    return canonicalise(graph)
+
+
+def export_module(module: nn.Module, input_shape: tuple[int, ...], model_file: Path | None = None) -> ExportedProgram:
+    """Trace `module` into the operations of the table."""
+    _check_module(module, input_shape)
+    sample = torch.zeros(input_shape)
+    with UserCode(model_file, module, input_shape), torch.no_grad():
+        return _decompose(torch.export.export(module, (sample,)))
+
+
+def _decompose(exported: ExportedProgram) -> ExportedProgram:
+    table = torch.export.default_decompositions()
+    for overload in [key for key in table if str(key).removeprefix("aten.") in KEPT]:
+        table.pop(overload)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns about its own insides here
+        decomposed: ExportedProgram = exported.run_decompositions(table)
+    return decomposed
+
+
+def _check_module(module: nn.Module, input_shape: tuple[int, ...]) -> None:
+    training = [path or "the model" for path, child in module.named_modules() if child.training]
+    if training:
+        raise fail(
+            "training-mode",
+            f"{training[0]} is in training mode" + (f", and {len(training) - 1} more modules" if training[1:] else ""),
+            Location(module=training[0]),
+            "call model.eval() before returning the model",
+        )
+    if len(input_shape) < 2 or input_shape[0] != 1 or min(input_shape) < 1:
+        raise fail(
+            "input-shape",
+            f"the input shape must be one sample, such as [1, 3, 32, 32], not {list(input_shape)}",
+        )
+    parameters = inspect.signature(module.forward).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [item.name for item in parameters if item.kind in positional and item.default is item.empty]
+    if len(required) > 1:
+        raise fail(
+            "many-inputs",
+            f"forward takes {len(required)} inputs ({', '.join(required)}); exactly one is expected",
+            hint="wrap the model in a module whose forward takes one tensor",
+        )
+    for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if (tensor.is_floating_point() and tensor.dtype != torch.float32) or tensor.is_complex():
+            raise wrong_dtype(path, tensor.dtype, Location(module=path.rpartition(".")[0]))
+
+
+class UserCode:
+    """Runs the user's code: whatever it raises becomes a ToolError `model-raised` at its line in the model."""
+
+    def __init__(
+        self, model_file: Path | None, module: nn.Module | None = None, input_shape: tuple[int, ...] = ()
+    ) -> None:
+        self.model_file = model_file
+        self.module = module
+        self.input_shape = input_shape
+        self.quiet = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        self.quiet.__enter__()
+        warnings.simplefilter("ignore")  # torch warns about its own insides while it traces
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.quiet.__exit__(kind, error, trace)
+        if not isinstance(error, Exception) or isinstance(error, ToolError):
+            return
+        frames = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(trace)]
+        file, line = frame_location(frames[1:], self.model_file)
+        path = _failing_module(self.module, trace) if self.module else ""
+        message = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+        shape = f" for an input of shape {list(self.input_shape)}" if self.input_shape else ""
+        raise fail(
+            "model-raised",
+            f"the model's forward raises {message}{shape}",
+            Location(file, line, path),
+            "check that the input shape is the one the model was made for" if self.input_shape else "",
+        ) from error
+
+
+def _failing_module(module: nn.Module, trace: TracebackType | None) -> str:
+    """Dotted path of the innermost submodule on the stack."""
+    paths = {id(child): path for path, child in module.named_modules()}
+    found = ""
+    while trace is not None:
+        found = paths.get(id(trace.tb_frame.f_locals.get("self")), found)
+        trace = trace.tb_next
+    return found
+
+
+def read_exported(exported: ExportedProgram, name: str, model_file: Path | None = None) -> Program:
+    """Read a decomposed ExportedProgram; tensors are views of its state."""
+    signature = exported.graph_signature
+    _check_signature(signature)
+    nodes = list(exported.graph.nodes)
+    inputs, leaves = _read_placeholders(exported, {node.name: node for node in nodes})
+    calls = [node for node in nodes if node.op == "call_function" and node.target is not operator.getitem]
+    sites = [_site(node) for node in calls]
+    places = zip(names(sites), locations(sites, model_file), strict=True)
+    return Program(
+        name,
+        inputs,
+        leaves,
+        tuple(_read_call(node, *place) for node, place in zip(calls, places, strict=True)),
+        tuple(str(output) for output in signature.user_outputs),
+    )
+
+
+def _check_signature(signature: Any) -> None:
+    for spec in signature.output_specs:
+        if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION):
+            raise fail(
+                "state-written",
+                f"the model writes its own {spec.target}; a network without state is expected",
+                hint="call model.eval() before the import, and keep counters out of forward",
+            )
+        if spec.kind == OutputKind.USER_OUTPUT and not isinstance(getattr(spec.arg, "name", None), str):
+            raise fail("constant-output", "an output of the model is a plain number or None, not a tensor")
+
+
+def _read_placeholders(
+    exported: ExportedProgram, nodes: Mapping[str, Any]
+) -> tuple[tuple[ProgramInput, ...], tuple[Leaf, ...]]:
+    inputs: list[ProgramInput] = []
+    leaves: list[Leaf] = []
+    for spec in exported.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT:
+            value = nodes[spec.arg.name].meta["val"] if spec.arg.name in nodes else None
+            if not isinstance(value, torch.Tensor):
+                raise fail("many-inputs", f"the input {spec.arg.name} is no tensor", hint="give it a default value")
+            inputs.append(ProgramInput(spec.arg.name, _static(value.shape, Location()), value.dtype))
+            continue
+        state = exported.state_dict if spec.target in exported.state_dict else exported.constants
+        if spec.target is None or not isinstance(state.get(spec.target), torch.Tensor):
+            raise fail("unsupported-op", f"the model holds {spec.target}, which is no tensor")
+        data = state[spec.target].detach()
+        leaves.append(Leaf(spec.arg.name, spec.target, data, spec.kind == InputKind.PARAMETER))
+    return tuple(inputs), tuple(leaves)
+
+
+def _site(node: Any) -> Site:
+    stack = node.meta.get("nn_module_stack") or {"": ("", "")}
+    key, (path, kind) = list(stack.items())[-1]
+    return Site(str(node.target), node.meta.get("stack_trace") or "", path, key, str(kind))
+
+
+def _read_call(node: Any, name: str, loc: Location) -> Call:
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        raise fail("dynamic-shape", f"{node.name} computes with a size that is known only at run time", loc)
+    given = {argument.name: _read_argument(value) for argument, value in zip(schema.arguments, node.args, strict=False)}
+    given |= {key: _read_argument(value) for key, value in node.kwargs.items()}
+    value = node.meta.get("val")
+    users = {user.args[1]: user.name for user in node.users if user.target is operator.getitem}
+    if isinstance(value, list | tuple):
+        results = tuple(users.get(i, "") for i in range(len(value)))
+        shapes = tuple(_static(item.shape, loc) for item in value if item is not None)
+    else:
+        results, shapes = (node.name,), (_static(value.shape, loc),) if isinstance(value, torch.Tensor) else ((),)
+    return Call(str(node.target), name, complete(schema, given, loc), results, shapes, loc)
+
+
+def _read_argument(value: object) -> Argument:
+    if isinstance(value, torch.fx.Node):
+        return Ref(value.name)
+    if isinstance(value, list | tuple):
+        return tuple(_read_argument(item) for item in value)
+    return as_argument(value)
+
+
+def _static(shape: Any, loc: Location) -> tuple[int, ...]:
+    if not all(isinstance(size, int) for size in shape):
+        raise fail(
+            "dynamic-shape",
+            f"the shape {list(map(str, shape))} is known only at run time",
+            loc,
+            "export the model without dynamic_shapes, for one fixed input size",
+        )
+    return tuple(shape)
