@@ -20,9 +20,7 @@ ALL_TOOLS = ("verilator", "c++", "yosys", "nextpnr-ice40", "nextpnr-ecp5")
 PACKAGES = ("amaranth", "amaranth_boards", "cocotb", "ziglang")
 
 # Examples follow from the test's source alone, and no test fails because the machine is busy.
-settings.register_profile(
-    "fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fixed")
 
 

@@ -65,9 +65,7 @@ def test_wheel_has_every_file_of_the_package(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     shutil.copytree(ROOT / "bitkiln", checkout / "bitkiln", ignore=shutil.ignore_patterns("__pycache__"))
-    expected = {
-        path.relative_to(checkout).as_posix() for path in (checkout / "bitkiln").rglob("*") if path.is_file()
-    }
+    expected = {path.relative_to(checkout).as_posix() for path in (checkout / "bitkiln").rglob("*") if path.is_file()}
 
     build = (
         "-m",
