@@ -43,7 +43,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _why_missing(name: str) -> str:
     if name in PACKAGES:
         return "" if importlib.util.find_spec(name) else f"the Python package {name} is not installed"
-    # Imported here because most tests need no tool, and what starts tools needs more packages than they do.
+    if not importlib.util.find_spec("amaranth"):
+        return 'what starts tools needs pip install "bitkiln[rtl]"'
+    # Imported here because the tests of the base install run without that extra.
     from bitkiln.hdl.toolchain import TOOLS  # noqa: PLC0415
     from bitkiln.ir import ToolError  # noqa: PLC0415
 
