@@ -160,10 +160,14 @@ class Tool:
         """
         command = (*self.find(), *arguments)
         variables = self.environment() | dict(env or {})
-        returncode, log = _run(self, command, cwd, variables, timeout_s)
-        if check and returncode != 0:
-            raise self._failure(command, f"exited with {returncode}", log)
-        return ToolResult(command, returncode, log)
+        result = ToolResult(command, *_run(self, command, cwd, variables, timeout_s))
+        if check and result.returncode != 0:
+            raise self.failure(result)
+        return result
+
+    def failure(self, result: ToolResult) -> ToolError:
+        """Return the `tool-failed` error of a run that was not checked."""
+        return self._failure(result.command, f"exited with {result.returncode}", result.log)
 
     def _find(self) -> _Found:
         override = os.environ.get(self.env, "")
@@ -181,9 +185,7 @@ class Tool:
         program, *arguments = shlex.split(override)
         found = shutil.which(program)
         if not found:
-            raise self._missing(
-                f"{self.name} was not found: {self.env} is {override!r}, which is not a program"
-            )
+            raise self._missing(f"{self.name} was not found: {self.env} is {override!r}, which is not a program")
         return (found, *arguments)
 
     def _missing(self, message: str) -> ToolError:

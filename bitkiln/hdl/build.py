@@ -1,0 +1,214 @@
+"""From a design to a bitstream that fits its board and meets its clock, or to an error that says what would.
+
+A build is a function of the bundle, the tools' versions and their options: its result is kept under the digest
+of these, and the same design built twice gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from amaranth.lib import wiring
+
+from bitkiln.boards import BOARDS, Board, Resource, Resources
+from bitkiln.ir import ToolError, fail
+
+from .board_top import board_bundle
+from .bundle import Bundle
+from .flows import Flow, flow_of
+from .protocol import Identity
+from .toolchain import YOSYS, ToolResult
+
+REPORT = "build.json"
+_SCRIPTS = {True: "synthesis.ys", False: "synthesis_no_dsp.ys"}
+_NAMES = {
+    Resource.LUT: "logic cells (LUT)",
+    Resource.FF: "flip-flops (FF)",
+    Resource.BRAM: "block RAMs (BRAM)",
+    Resource.DSP: "multipliers (DSP)",
+    Resource.SPRAM: "large RAMs (SPRAM)",
+}
+_UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*\d+\s+\d+%", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A bitstream and what it costs. `file_name` is "top.bin" for iCE40 and "top.bit" for ECP5."""
+
+    bitstream: bytes
+    file_name: str
+    used: Resources
+    available: Resources
+    fmax_mhz: float
+    clock_mhz: float
+    design_digest: str
+    tool_versions: tuple[str, ...]
+    is_cached: bool
+
+
+def default_cache() -> Path:
+    """Return the folder of finished builds: $XDG_CACHE_HOME/bitkiln, or ~/.cache/bitkiln."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "bitkiln"
+
+
+def build(
+    accelerator: wiring.Component,
+    identity: Identity,
+    board: Board,
+    *,
+    cache: Path | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> BuildResult:
+    """Build `accelerator` with its host link for `board`; `on_step` hears what begins.
+
+    Finished builds are taken from and kept in the folder `cache` (None: `default_cache`). Raises `does-not-fit`,
+    `misses-clock`, `missing-tool`, `tool-failed`, `wrong-baud`, `cannot-write`.
+    """
+    return build_bundle(board_bundle(accelerator, identity, board), board, cache=cache, on_step=on_step)
+
+
+def build_bundle(
+    design: Bundle,
+    board: Board,
+    *,
+    cache: Path | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> BuildResult:
+    """Build a bundle that `board_bundle` made for `board`. Raises like `build`."""
+    flow = flow_of(board)
+    scripts = {name: flow.script(has_dsp).encode() for has_dsp, name in _SCRIPTS.items()}
+    inputs = design.merged(Bundle.of(scripts))
+    versions = tuple(tool.version() for tool in (YOSYS, flow.place_route, flow.pack))
+    entry = (default_cache() if cache is None else cache) / "builds" / _key(inputs, flow, board, versions)
+    product = Bundle.read(entry)
+    is_cached = product is not None
+    if product is None:
+        product = _Build(inputs, flow, board, on_step).run()
+        _keep(product, entry)
+    numbers = json.loads(product[REPORT])
+    result = BuildResult(
+        bitstream=product[flow.bitstream],
+        file_name=flow.bitstream,
+        used=Resources(**numbers["used"]),
+        available=board.resources,
+        fmax_mhz=numbers["fmax_mhz"],
+        clock_mhz=board.clock_hz / 1e6,
+        design_digest=design.digest(),
+        tool_versions=versions,
+        is_cached=is_cached,
+    )
+    _check_clock(result, board)
+    return result
+
+
+def _key(inputs: Bundle, flow: Flow, board: Board, versions: tuple[str, ...]) -> str:
+    options = (*flow.place_route_arguments(board), *flow.pack_arguments)
+    text = json.dumps([inputs.digest(), versions, options])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keep(product: Bundle, entry: Path) -> None:
+    if entry.exists():
+        shutil.rmtree(entry)  # it is ours, and it is damaged
+    product.write(entry)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """One run of the tools, in a folder that is gone afterwards."""
+
+    inputs: Bundle
+    flow: Flow
+    board: Board
+    on_step: Callable[[str], None]
+
+    def run(self) -> Bundle:
+        with tempfile.TemporaryDirectory(prefix="bitkiln-build-") as temporary:
+            folder = self.inputs.write(Path(temporary) / "build")
+            least = self._synthesise(folder)
+            used, fmax_mhz = self._place_and_route(folder, least)
+            self.on_step("pack")
+            self.flow.pack.run(self.flow.pack_arguments, folder)
+            bitstream = (folder / self.flow.bitstream).read_bytes()
+        report = json.dumps({"fmax_mhz": fmax_mhz, "used": asdict(used)}, indent=1, sort_keys=True)
+        return Bundle.of({self.flow.bitstream: bitstream, REPORT: report.encode()})
+
+    def _synthesise(self, folder: Path) -> Resources:
+        """Return what the netlist needs at least; its multipliers are DSPs if there are enough of them."""
+        least = self._run_yosys(folder, has_dsp=True)
+        missing = least.missing(self.board.resources)
+        if Resource.DSP in missing:
+            in_luts = self._run_yosys(folder, has_dsp=False)
+            if not in_luts.fits(self.board.resources):
+                raise _does_not_fit(least, self.board, in_luts)
+            return in_luts
+        if missing:
+            raise _does_not_fit(least, self.board)
+        return least
+
+    def _run_yosys(self, folder: Path, *, has_dsp: bool) -> Resources:
+        self.on_step("synthesis" if has_dsp else "synthesis with multipliers in LUTs")
+        YOSYS.run(("-q", "-s", _SCRIPTS[has_dsp]), folder)
+        statistics = json.loads((folder / "stat.json").read_text())
+        return self.flow.least(statistics["design"]["num_cells_by_type"])
+
+    def _place_and_route(self, folder: Path, least: Resources) -> tuple[Resources, float]:
+        self.on_step("place and route")
+        tool = self.flow.place_route
+        outcome = tool.run(self.flow.place_route_arguments(self.board), folder, check=False)
+        if outcome.returncode != 0:
+            raise self._why_it_failed(outcome, least)
+        report = json.loads((folder / "report.json").read_text())
+        bels = {bel: counts["used"] for bel, counts in report["utilization"].items()}
+        fmax_mhz = min(clock["achieved"] for clock in report["fmax"].values())
+        return self.flow.used(bels, least), round(fmax_mhz, 2)
+
+    def _why_it_failed(self, outcome: ToolResult, least: Resources) -> ToolError:
+        """Packing adds cells: nextpnr prints how many it needs before it finds that they do not fit."""
+        bels = {name: int(count) for name, count in _UTILISATION.findall(outcome.log)}
+        needed = self.flow.used(bels, least)
+        if not needed.fits(self.board.resources):
+            return _does_not_fit(needed, self.board)
+        return self.flow.place_route.failure(outcome)
+
+
+def _amount(kind: Resource, needed: Resources, board: Board) -> str:
+    available = board.resources[kind]
+    return f"{needed[kind]} {_NAMES[kind]}, but there are {available}"
+
+
+def _does_not_fit(needed: Resources, board: Board, in_luts: Resources | None = None) -> ToolError:
+    """Say what is short and what would fit; `in_luts` is the need if every multiplier is made of LUTs."""
+    missing = needed.missing(board.resources)
+    message = f"the design does not fit on {board.title}: it needs "
+    message += " and ".join(_amount(kind, needed, board) for kind in missing)
+    if in_luts:
+        also = " and ".join(_amount(kind, in_luts, board) for kind in in_luts.missing(board.resources))
+        message += f"; with its multipliers in LUTs it needs {also}"
+    percent = min(100 * board.resources[kind] // needed[kind] for kind in missing)
+    hints = [f"lower PE or SIMD of the largest layers until they take {percent} % of this"]
+    if Resource.BRAM in missing:
+        hints.append("give the weights fewer bits")
+    larger = [other.name for other in BOARDS if needed.fits(other.resources)]
+    if larger:
+        hints.append(f"choose a larger board: {', '.join(larger)}")
+    return fail("does-not-fit", message, hint="; or ".join(hints))
+
+
+def _check_clock(result: BuildResult, board: Board) -> None:
+    if result.fmax_mhz < result.clock_mhz:
+        message = (
+            f"the design misses its clock on {board.title}: it needs {result.clock_mhz:g} MHz, "
+            f"but it runs at {result.fmax_mhz:g} MHz at most"
+        )
+        hint = "lower SIMD of the widest layers: their adder trees become shorter; or lower PE"
+        raise fail("misses-clock", message, hint=hint)

@@ -1,0 +1,148 @@
+"""How each family of devices gets from RTLIL to a bitstream: which tools, with which options, counting which cells.
+
+The differences are data; bitkiln/hdl/build.py is the one procedure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from bitkiln.boards import Board, Family, Resource, Resources
+
+from .board_top import CONSTRAINTS, TOP
+from .toolchain import ECPPACK, ICEPACK, NEXTPNR_ECP5, NEXTPNR_ICE40, Tool
+
+
+@dataclass(frozen=True)
+class CellCount:
+    """Each cell whose type begins with `prefix` takes `each` of `kind`."""
+
+    prefix: str
+    kind: Resource
+    each: int = 1
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The tools of a family.
+
+    `cells` are the types in yosys' netlist and give the least that the design needs, before packing;
+    `bels` are nextpnr's names of the same kinds and give what it took. `routed` is the file between nextpnr
+    and the packer, `bitstream` the last one.
+    """
+
+    synthesis: str
+    with_dsp: str
+    without_dsp: str
+    place_route: Tool
+    constraints: tuple[str, str]
+    routed: tuple[str, str]
+    pack: Tool
+    pack_arguments: tuple[str, ...]
+    bitstream: str
+    cells: tuple[CellCount, ...]
+    bels: tuple[tuple[Resource, str], ...]
+
+    def script(self, has_dsp: bool) -> str:
+        """Return the yosys script; without DSPs the multipliers are made of LUTs."""
+        multipliers = self.with_dsp if has_dsp else self.without_dsp
+        lines = (
+            f"read_rtlil {TOP}.il",
+            f"{self.synthesis} {multipliers} -top {TOP}".replace("  ", " "),
+            f"write_json {TOP}.json",
+            "tee -q -o stat.json stat -json",
+        )
+        return "".join(f"{line}\n" for line in lines)
+
+    def place_route_arguments(self, board: Board) -> tuple[str, ...]:
+        # The seed makes it reproducible. A missed clock is our message to give, with what would help.
+        fixed = ("--seed", "1", "--timing-allow-fail", "--report", "report.json", "--json", f"{TOP}.json")
+        return (*board.nextpnr_arguments, *fixed, *self.constraints, *self.routed)
+
+    def least(self, counts: Mapping[str, int]) -> Resources:
+        """Return what the cells of a netlist take at least, given how many there are of each type."""
+        totals = dict.fromkeys(Resource, 0)
+        for cell, count in counts.items():
+            for rule in self.cells:
+                if cell.startswith(rule.prefix):
+                    totals[rule.kind] += rule.each * count
+        return _resources(totals)
+
+    def used(self, bels: Mapping[str, int], least: Resources) -> Resources:
+        """Return what nextpnr took; of a kind that it does not count, what the netlist has."""
+        return _resources(dict(least) | {kind: bels[bel] for kind, bel in self.bels if bel in bels})
+
+
+def _resources(totals: Mapping[Resource, int]) -> Resources:
+    return Resources(**{kind.value: count for kind, count in totals.items()})
+
+
+def flow_of(board: Board) -> Flow:
+    """Return the flow that builds for `board`."""
+    match board.family:
+        case Family.ICE40:
+            return _ice40(board)
+        case Family.ECP5:
+            return _ECP5
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _ice40(board: Board) -> Flow:
+    # yosys calls the UltraPlus "u", the others by the first two letters of the device: "hx", "lp".
+    device = "u" if board.device.startswith("u") else board.device[:2]
+    return Flow(
+        synthesis=f"synth_ice40 -device {device}",
+        with_dsp="-dsp" if board.resources.dsp else "",
+        without_dsp="",
+        place_route=NEXTPNR_ICE40,
+        constraints=("--pcf", CONSTRAINTS[Family.ICE40]),
+        routed=("--asc", f"{TOP}.asc"),
+        pack=ICEPACK,
+        pack_arguments=(f"{TOP}.asc", f"{TOP}.bin"),
+        bitstream=f"{TOP}.bin",
+        cells=(
+            CellCount("SB_LUT4", Resource.LUT),
+            CellCount("SB_DFF", Resource.FF),
+            CellCount("SB_RAM40_4K", Resource.BRAM),
+            CellCount("SB_MAC16", Resource.DSP),
+            CellCount("SB_SPRAM256KA", Resource.SPRAM),
+        ),
+        bels=(
+            (Resource.LUT, "ICESTORM_LC"),
+            (Resource.BRAM, "ICESTORM_RAM"),
+            (Resource.DSP, "ICESTORM_DSP"),
+            (Resource.SPRAM, "ICESTORM_SPRAM"),
+        ),
+    )
+
+
+_ECP5 = Flow(
+    # Wide multiplexers cost more LUTs than they save: host link 832 with them, 696 without, both above 100 MHz.
+    synthesis="synth_ecp5 -nowidelut",
+    with_dsp="",
+    without_dsp="-nodsp",
+    place_route=NEXTPNR_ECP5,
+    constraints=("--lpf", CONSTRAINTS[Family.ECP5]),
+    routed=("--textcfg", f"{TOP}.config"),
+    pack=ECPPACK,
+    pack_arguments=("--compress", "--input", f"{TOP}.config", "--bit", f"{TOP}.bit"),
+    bitstream=f"{TOP}.bit",
+    cells=(
+        CellCount("LUT4", Resource.LUT),
+        CellCount("CCU2C", Resource.LUT, 2),
+        CellCount("TRELLIS_DPR16X4", Resource.LUT, 4),
+        CellCount("TRELLIS_FF", Resource.FF),
+        CellCount("DP16KD", Resource.BRAM),
+        CellCount("PDPW16KD", Resource.BRAM),
+        CellCount("MULT18X18D", Resource.DSP),
+    ),
+    bels=(
+        (Resource.LUT, "TRELLIS_COMB"),
+        (Resource.FF, "TRELLIS_FF"),
+        (Resource.BRAM, "DP16KD"),
+        (Resource.DSP, "MULT18X18D"),
+    ),
+)
