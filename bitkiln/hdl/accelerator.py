@@ -1,0 +1,52 @@
+"""The whole accelerator of a Plan: its units, joined by their streams."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from bitkiln.ir import Plan
+
+from .units import Queue, unit_component
+
+
+class Accelerator(wiring.Component):
+    """Stream in, stream out: `i` takes the input beats of image after image, `o` gives the result beats.
+
+    A beat holds its elements as two's complement codes, element 0 in the lowest bits; their order is the Plan's
+    `input_order` and `output_order`.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
+        super().__init__(
+            {
+                "i": In(stream.Signature(unsigned(source.beat.width))),
+                "o": Out(stream.Signature(unsigned(sink.beat.width))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        plan, m = self.plan, Module()
+        source = plan.stream[plan.input_stream]
+        m.submodules.input_queue = queue = Queue(source.beat.width, source.depth, source.is_memory)
+        m.d.comb += [
+            self.i.ready.eq(queue.room),
+            queue.issue.eq(self.i.valid & queue.room),
+            queue.push.eq(queue.issue),
+            queue.payload.eq(self.i.payload),
+        ]
+        ends = {plan.input_stream: queue.o}
+        components = []
+        for stage in plan.stages:
+            component = unit_component(stage.unit, tuple(plan.stream[name] for name in stage.outputs))
+            m.submodules[stage.name.replace(".", "_")] = component
+            components.append(component)
+            ends |= {name: getattr(component, f"o{port}") for port, name in enumerate(stage.outputs)}
+        for stage, component in zip(plan.stages, components, strict=True):
+            for port, name in enumerate(stage.inputs):
+                wiring.connect(m, ends[name], getattr(component, f"i{port}"))
+        wiring.connect(m, ends[plan.output_stream], wiring.flipped(self.o))
+        return m
