@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitkiln.ir import ToolError
+from bitkiln.ir.units import MatrixVector, Multiplier, Storage
+
+from .rtl_bench import check, single_unit_plan
+
+IMAGES = 4
+
+
+@st.composite
+def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
+    groups, pe, simd = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    rows, columns = pe * draw(st.integers(1, 3)), simd * draw(st.integers(1, 3))
+    weight_bits, is_scaled = draw(st.integers(2, 8)), draw(st.booleans())
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
+    shifts = draw(st.sampled_from([(3,), (2, 5), (4, -1, 3)]))
+    return MatrixVector(
+        vectors=draw(st.integers(1, 3)),
+        groups=groups,
+        rows=rows,
+        columns=columns,
+        pe=pe,
+        simd=simd,
+        input_bits=draw(st.integers(1, 8)),
+        input_signed=draw(st.booleans()),
+        weight_bits=weight_bits,
+        accumulator_bits=26,
+        bits=8 if is_scaled else 26,
+        signed=True,
+        lo=-100,
+        hi=127,
+        weights=rng.integers(-(1 << (weight_bits - 1)), 1 << (weight_bits - 1), (groups * rows, columns)),
+        bias=rng.integers(-100, 100, groups * rows),
+        shift=tuple(int(rng.choice(shifts)) for _ in range(groups * rows)) if is_scaled else (),
+        multiplier=draw(st.sampled_from(Multiplier)),
+        storage=draw(st.sampled_from(Storage)),
+    )
+
+
+def reference(unit: MatrixVector, x: np.ndarray) -> np.ndarray:
+    """x: [images, vectors, groups, columns]; plain Python integers, one product after the other."""
+    weights = unit.weights.reshape(unit.groups, unit.rows, unit.columns)
+    sums = np.einsum("grc,nvgc->nvgr", weights, x) + unit.bias.reshape(unit.groups, unit.rows)
+    if not unit.shift:
+        return sums
+    flat = sums.reshape(-1, unit.groups * unit.rows).tolist()
+    scaled = [[a >> s if s >= 0 else a << -s for a, s in zip(row, unit.shift, strict=True)] for row in flat]
+    return np.clip(np.array(scaled), unit.lo, unit.hi)
+
+
+@settings(max_examples=25)
+@given(matrix_vectors(), st.integers(1, 8), st.integers(1, 8), st.integers(0, 1 << 30))
+def test_rtl_computes_and_times_as_declared(unit: MatrixVector, depth_in: int, depth_out: int, seed: int) -> None:
+    low = -(1 << (unit.input_bits - 1)) if unit.input_signed else 0
+    high = low + (1 << unit.input_bits)
+    x = np.random.default_rng(seed).integers(low, high, (IMAGES, unit.vectors, unit.groups, unit.columns))
+    beats_in = unit.vectors * unit.groups * unit.column_folds
+    beats_out = unit.vectors * unit.groups * unit.row_folds
+    check(single_unit_plan(unit, beats_in, beats_out, depth_in, depth_out), x, reference(unit, x))
+
+
+def test_folding_must_divide() -> None:
+    zeros = np.zeros((6, 4), np.int64)
+    with pytest.raises(ToolError, match=r"pe must divide 6, not 4\n  help: legal values: 1, 2, 3, 6"):
+        MatrixVector(1, 1, 6, 4, 4, 1, 8, True, 8, 20, 20, True, 0, 0, zeros, zeros[:, 0])
