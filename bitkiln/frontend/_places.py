@@ -37,13 +37,14 @@ def locations(sites: Sequence[Site], model_file: Path | None) -> list[Location]:
 
 
 def frame_location(frames: Sequence[tuple[str, str | int]], model_file: Path | None) -> tuple[str, int]:
-    """Pick the frame to show, from outermost to innermost ones. The file is relative, so that results do not depend on
-    where things are installed."""
+    """Pick the frame to show, from outermost to innermost ones: `model_file` as it was given, other files by their
+    names in their package, so that results do not depend on where things are installed."""
     wanted = str(model_file.resolve()) if model_file else ""
     inside = [frame for frame in frames if wanted and str(Path(frame[0]).resolve()) == wanted]
     outside = [frame for frame in frames if not frame[0].startswith((_TORCH, "<"))]
-    chosen = (inside or outside)[-1:]
-    return (_short(chosen[0][0]), int(chosen[0][1])) if chosen else ("", 0)
+    if inside:
+        return plain_text(str(model_file)), int(inside[-1][1])
+    return (_short(outside[-1][0]), int(outside[-1][1])) if outside else ("", 0)
 
 
 def _short(file: str) -> str:
@@ -51,8 +52,13 @@ def _short(file: str) -> str:
     path = Path(file)
     for entry in sys.path:
         if entry.endswith("site-packages") and path.is_relative_to(entry):
-            return str(path.relative_to(entry))
-    return path.name.replace('"', "_")
+            return plain_text(str(path.relative_to(entry)))
+    return plain_text(path.name)
+
+
+def plain_text(text: str) -> str:
+    """`text` without what would end a string of the Graph's text form."""
+    return re.sub(r'["\x00-\x1f]', "_", text)
 
 
 def names(sites: Sequence[Site]) -> list[str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import inspect
 import operator
-import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -16,13 +14,14 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
-from bitkiln.ir import Graph, Location, ToolError, check_finite, fail
+from bitkiln.ir import Graph, Location, check_finite, fail
 from bitkiln.passes.canonicalise import canonicalise
 
 from ._aten import KEPT, RULES
 from ._lower import lower, wrong_dtype
-from ._places import Site, frame_location, locations, names
+from ._places import Site, locations, names
 from ._program import Argument, Call, Leaf, Program, ProgramInput, Ref, as_argument, complete
+from ._user_code import UserCode
 
 
 def import_module(module: nn.Module, input_shape: tuple[int, ...], name: str, model_file: Path | None = None) -> Graph:
@@ -60,8 +59,9 @@ def export_module(module: nn.Module, input_shape: tuple[int, ...], model_file: P
 
 def _decompose(exported: ExportedProgram) -> ExportedProgram:
     table = torch.export.default_decompositions()
-    for overload in [key for key in table if str(key).removeprefix("aten.") in KEPT]:
-        table.pop(overload)
+    for name in KEPT:
+        packet, overload = name.split(".")
+        table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about its own insides here
         decomposed: ExportedProgram = exported.run_decompositions(table)
@@ -94,50 +94,6 @@ def _check_module(module: nn.Module, input_shape: tuple[int, ...]) -> None:
     for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if (tensor.is_floating_point() and tensor.dtype != torch.float32) or tensor.is_complex():
             raise wrong_dtype(path, tensor.dtype, Location(module=path.rpartition(".")[0]))
-
-
-class UserCode:
-    """Runs the user's code: whatever it raises becomes a ToolError `model-raised` at its line in the model."""
-
-    def __init__(
-        self, model_file: Path | None, module: nn.Module | None = None, input_shape: tuple[int, ...] = ()
-    ) -> None:
-        self.model_file = model_file
-        self.module = module
-        self.input_shape = input_shape
-        self.quiet = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        self.quiet.__enter__()
-        warnings.simplefilter("ignore")  # torch warns about its own insides while it traces
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.quiet.__exit__(kind, error, trace)
-        if not isinstance(error, Exception) or isinstance(error, ToolError):
-            return
-        frames = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(trace)]
-        file, line = frame_location(frames[1:], self.model_file)
-        path = _failing_module(self.module, trace) if self.module else ""
-        message = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
-        shape = f" for an input of shape {list(self.input_shape)}" if self.input_shape else ""
-        raise fail(
-            "model-raised",
-            f"the model's forward raises {message}{shape}",
-            Location(file, line, path),
-            "check that the input shape is the one the model was made for" if self.input_shape else "",
-        ) from error
-
-
-def _failing_module(module: nn.Module, trace: TracebackType | None) -> str:
-    """Dotted path of the innermost submodule on the stack."""
-    paths = {id(child): path for path, child in module.named_modules()}
-    found = ""
-    while trace is not None:
-        found = paths.get(id(trace.tb_frame.f_locals.get("self")), found)
-        trace = trace.tb_next
-    return found
 
 
 def read_exported(exported: ExportedProgram, name: str, model_file: Path | None = None) -> Program:
