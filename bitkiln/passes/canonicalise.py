@@ -48,6 +48,9 @@ class _Rewrite:
     changed: bool = False
 
     def has_one_user(self, name: str) -> bool:
+        """True if one node reads the value; what a rule made in this round has the one it was made for."""
+        if name not in self.graph.types:
+            return True
         return len(self.graph.users[name]) == 1 and name not in self.graph.outputs
 
     def values(self, names: tuple[str, ...]) -> list[Tensor] | None:
