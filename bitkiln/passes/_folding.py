@@ -1,0 +1,209 @@
+"""Which folding each layer gets: by hand, or the least interval that a budget of multipliers allows."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bitkiln.ir import ToolError, fail, known_names
+from bitkiln.ir.units import Multiplier
+
+from ._layers import Folding, Layer
+from ._lowering import Lowered
+from ._options import DEFAULT_MULTIPLIERS, LayerFolding, PlanOptions
+from ._products import ProductLayer
+
+RESIZE_COST = 2
+"""A width converter counts as much as this many multipliers: it costs registers and a stage, but rarely decides."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Choices:
+    """A layer with the foldings that may be chosen from."""
+
+    layer: Layer
+    foldings: tuple[Folding, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    layers: tuple[tuple[Layer, Folding], ...]
+
+
+def fold(lowered: Lowered, options: PlanOptions) -> Folded:
+    """Choose a folding for every layer, and what the multipliers of each are made of.
+
+    The interval is taken to be that of the slowest unit, exact but for the start of a sliding window. With a budget
+    the result has the least such interval, and among those (nearly) the fewest multipliers and width converters.
+    Raises ToolError `bad-folding`.
+    """
+    choices = _by_hand(lowered.layers, options.layers)
+    interval = _interval(lowered, choices, options)
+    budget = _budget(choices, options)
+    best = _cheapest(lowered, choices, interval, RESIZE_COST)
+    if best is None or best.multipliers > budget:
+        best = _cheapest(lowered, choices, interval, 0)
+    assert best is not None and best.multipliers <= budget
+    layers = [choice.layer for choice in choices]
+    return Folded(tuple(zip(_with_multipliers(layers, best.foldings, options.dsp), best.foldings, strict=True)))
+
+
+def _by_hand(layers: Sequence[Layer], wishes: Sequence[LayerFolding]) -> list[_Choices]:
+    names = [layer.place.name for layer in layers]
+    for wish in wishes:
+        matched = [layer for layer in layers if fnmatch.fnmatchcase(layer.place.name, wish.layer)]
+        if not matched:
+            raise fail(
+                "bad-folding", f"plan.layers: no layer is called {wish.layer!r}", hint=known_names(wish.layer, names)
+            )
+        wants_weights = wish.storage is not None or wish.multiplier is not None
+        if wants_weights and not any(isinstance(layer, ProductLayer) for layer in matched):
+            raise fail("bad-folding", f"plan.layers: {matched[0].place.name} has no weights to store or multiply")
+    return [_wished(layer, wishes) for layer in layers]
+
+
+def _wished(layer: Layer, wishes: Sequence[LayerFolding]) -> _Choices:
+    pe: int | None = None
+    simd: int | None = None
+    for wish in wishes:
+        if not fnmatch.fnmatchcase(layer.place.name, wish.layer):
+            continue
+        pe = wish.pe if wish.pe is not None else pe
+        simd = wish.simd if wish.simd is not None else simd
+        if isinstance(layer, ProductLayer):
+            layer = replace(
+                layer, storage=wish.storage or layer.storage, multiplier=wish.multiplier or layer.multiplier
+            )
+    foldings = layer.foldings()
+    for name, value, legal in (
+        ("pe", pe, sorted({folding.pe for folding in foldings})),
+        ("simd", simd, sorted({folding.simd for folding in foldings})),
+    ):
+        if value is not None and value not in legal:
+            raise _illegal(layer, f"{name} = {value}", ", ".join(map(str, legal)))
+    kept = tuple(folding for folding in foldings if pe in (None, folding.pe) and simd in (None, folding.simd))
+    if not kept:
+        raise _illegal(layer, f"pe = {pe} with simd = {simd}", "pe equal to simd")
+    return _Choices(layer, kept)
+
+
+def _illegal(layer: Layer, what: str, legal: str) -> ToolError:
+    return fail(
+        "bad-folding", f"{layer.place.name} cannot be folded with {what}", layer.place.loc, f"legal values: {legal}"
+    )
+
+
+def _budget(choices: Sequence[_Choices], options: PlanOptions) -> int | float:
+    least = sum(min(choice.layer.multipliers(folding) for folding in choice.foldings) for choice in choices)
+    if options.max_multipliers is None:
+        return math.inf if options.target_interval is not None else max(DEFAULT_MULTIPLIERS, least)
+    if options.max_multipliers < least:
+        raise fail(
+            "bad-folding",
+            f"plan.max_multipliers is {options.max_multipliers}, but the layers need at least {least} multipliers",
+            hint=f"allow {least} or more, or choose a board with more",
+        )
+    return options.max_multipliers
+
+
+def _interval(lowered: Lowered, choices: Sequence[_Choices], options: PlanOptions) -> int:
+    """The interval to fold for: the user's, or the least that the budget allows."""
+    budget = _budget(choices, options)
+
+    def is_enough(interval: int) -> bool:
+        found = _cheapest(lowered, choices, interval, 0)
+        return found is not None and found.multipliers <= budget
+
+    slowest = max(
+        max(layer.layer.steps(folding), layer.layer.place.elements) for layer in choices for folding in layer.foldings
+    )
+    target = options.target_interval
+    if target is not None and is_enough(target):
+        return target
+    low, high = 0, max(slowest, len(lowered.input_order))
+    assert is_enough(high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    if target is not None:
+        allowed = "any number of" if budget == math.inf else f"at most {budget}"
+        raise fail(
+            "bad-folding",
+            f"plan.target_interval of {target} cycles is out of reach with {allowed} multipliers",
+            hint=f"the least interval is {high} cycles",
+        )
+    return high
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """Foldings of the first layers, with their cost: (multipliers + width converters, lanes), the less the better."""
+
+    cost: tuple[int, int]
+    multipliers: int
+    foldings: tuple[Folding, ...]
+
+
+def _cheapest(lowered: Lowered, choices: Sequence[_Choices], interval: int, resize_cost: int) -> _Partial | None:
+    """The cheapest foldings whose units all take at most `interval` cycles an image, or None.
+
+    Dynamic programming over the layers in order; what is still to come depends only on the lanes of the values that
+    later layers read, so the best of each combination of those is kept.
+    """
+    last_use = {source: i for i, choice in enumerate(choices) for source in choice.layer.place.sources}
+    elements = {choice.layer.place.node: choice.layer.place.elements for choice in choices}
+    elements[lowered.input] = len(lowered.input_order)
+    best: dict[tuple[tuple[str, int], ...], _Partial] = {(): _Partial((0, 0), 0, ())}
+    for i, choice in enumerate(choices):
+        layer = choice.layer
+        options = [folding for folding in choice.foldings if layer.steps(folding) <= interval]
+        following: dict[tuple[tuple[str, int], ...], _Partial] = {}
+        for state, partial in best.items():
+            lanes = dict(state)
+            for folding in options:
+                resizes = _resizes(layer, folding, lanes, elements, interval)
+                if resizes is None:
+                    continue
+                multipliers = layer.multipliers(folding)
+                cost = multipliers + resizes * resize_cost
+                total = (partial.cost[0] + cost, partial.cost[1] + folding.pe + folding.simd)
+                after = {**dict.fromkeys(layer.place.sources, folding.simd), **lanes, layer.place.node: folding.pe}
+                key = tuple((name, width) for name, width in after.items() if last_use.get(name, -1) > i)
+                if key not in following or total < following[key].cost:
+                    following[key] = _Partial(total, partial.multipliers + multipliers, (*partial.foldings, folding))
+        best = following
+    return min(best.values(), key=lambda partial: partial.cost, default=None)
+
+
+def _resizes(
+    layer: Layer, folding: Folding, lanes: Mapping[str, int], elements: Mapping[str, int], interval: int
+) -> int | None:
+    """Width converters before a layer, or None if one of them would be slower than `interval`."""
+    count = 0
+    for source in layer.place.sources:
+        there = lanes.get(source, folding.simd)  # the input comes as its first user wants it
+        common = math.gcd(there, folding.simd)
+        if there == folding.simd:
+            continue
+        if elements[source] // common > interval:
+            return None
+        count += 1 if common in (there, folding.simd) else 2
+    return count
+
+
+def _with_multipliers(layers: Sequence[Layer], foldings: Sequence[Folding], dsp: int | None) -> list[Layer]:
+    """Make the widest products of DSP blocks until they are used up; a layer is wholly of one kind."""
+    left = math.inf if dsp is None else dsp
+    result = list(layers)
+    products = [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, ProductLayer)]
+    for i, layer in products:
+        if layer.multiplier is Multiplier.DSP:
+            left -= layer.multipliers(foldings[i])
+    for i, layer in sorted(products, key=lambda item: (-item[1].weight_bits * item[1].input.bits, item[0])):
+        if layer.multiplier is None:
+            fits = layer.multipliers(foldings[i]) <= left
+            left -= layer.multipliers(foldings[i]) if fits else 0
+            result[i] = replace(layer, multiplier=Multiplier.DSP if fits else Multiplier.LUT)
+    return result

@@ -1,0 +1,54 @@
+"""What the user may say about a Plan: clock, budgets, and foldings by hand. The `[plan]` table of project.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitkiln.ir import fail
+from bitkiln.ir.units import Multiplier, Storage
+
+DEFAULT_MULTIPLIERS = 16
+
+
+@dataclass(frozen=True)
+class LayerFolding:
+    """By hand, for the layers whose stage name matches the glob `layer`. What is None stays automatic.
+
+    `pe` divides the output channels (of a group), `simd` the input channels (of a group), or the features of a linear
+    layer. A layer without multipliers has one number of lanes, which either names.
+    """
+
+    layer: str
+    pe: int | None = None
+    simd: int | None = None
+    storage: Storage | None = None
+    multiplier: Multiplier | None = None
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """`max_multipliers` bounds the automatic folding, which then seeks the least interval. `target_interval` (cycles
+    an image) asks for the fewest multipliers that reach it. Without both there are 16 multipliers, or one a layer if
+    that is more. `dsp` says how many multipliers may be DSP blocks, None for all. Of several `layers` that match one
+    layer, the last counts.
+
+    >>> PlanOptions(clock_mhz=25, max_multipliers=28, layers=(LayerFolding("conv1", pe=4),)).max_multipliers
+    28
+    """
+
+    clock_mhz: float = 12.0
+    max_multipliers: int | None = None
+    target_interval: int | None = None
+    dsp: int | None = None
+    layers: tuple[LayerFolding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.clock_mhz > 0:
+            raise fail("bad-value", f"plan.clock_mhz must be above 0, not {self.clock_mhz}")
+        for name, value, least in (
+            ("max_multipliers", self.max_multipliers, 1),
+            ("target_interval", self.target_interval, 1),
+            ("dsp", self.dsp, 0),
+        ):
+            if value is not None and value < least:
+                raise fail("bad-value", f"plan.{name} must be at least {least}, not {value}")
