@@ -1,24 +1,27 @@
 """What went wrong, where, and what to do about it.
 
-Every mistake of a user ends as a `ToolError` that carries at least one `Diagnostic`; the CLI prints it and exits with 2.
+Every mistake of a user ends as a `ToolError` that carries at least one `Diagnostic`; the CLI prints it and
+exits with 2.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
 class Severity(Enum):
+    """An error stops the command; a warning is only shown."""
+
     ERROR = "error"
     WARNING = "warning"
 
 
 @dataclass(frozen=True)
 class Location:
-    """A place in the user's model: source file, line and dotted module path; the unknown parts are empty (0)."""
+    """A place in the user's model: source file, line and dotted module path; unknown parts are empty (0)."""
 
     file: str = ""
     line: int = 0
@@ -56,6 +59,10 @@ class ToolError(Exception):
     def __init__(self, *diagnostics: Diagnostic) -> None:
         super().__init__("\n".join(str(diagnostic) for diagnostic in diagnostics))
         self.diagnostics = diagnostics
+
+    def prefixed(self, where: str) -> ToolError:
+        """Return the same findings, each message headed by the place that only the caller knows."""
+        return ToolError(*(replace(finding, message=f"{where}: {finding.message}") for finding in self.diagnostics))
 
 
 def fail(slug: str, message: str, location: Location = Location(), hint: str = "") -> ToolError:

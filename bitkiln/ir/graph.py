@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,12 +11,17 @@ import torch
 from torch import Tensor
 
 from .diagnostics import Diagnostic, Location, ToolError, fail
+from .numbers import Float, code_limits
 from .ops import Op
 from .types import TensorType, storage_dtype
+
+NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 
 
 @dataclass(frozen=True)
 class Input:
+    """A value that `evaluate` is given, with a batch in axis 0."""
+
     name: str
     type: TensorType
 
@@ -91,18 +97,23 @@ class Graph:
 
 
 def verify(graph: Graph) -> Graph:
-    """Return `graph` if it is well formed, else raise ToolError `invalid-graph` or `type-mismatch` with every finding."""
-    findings: list[Diagnostic] = []
-    known: dict[str, TensorType] = {}
+    """Return `graph` if it is well formed, else raise ToolError with every finding.
+
+    Slugs: `type-mismatch` where an operation's arguments do not fit, `bad-shape`, `number-range` and
+    `accumulator-too-wide` where no type can hold its result, else `invalid-graph`. A verified graph of finite values
+    evaluates without errors for every batch.
+    """
+    findings = _check_names(graph)
     leaves: tuple[Input | Const, ...] = (*graph.inputs, *graph.consts)
-    for value in leaves:
-        if value.name in known:
-            findings.append(Diagnostic("invalid-graph", f"%{value.name} is defined twice"))
-        known[value.name] = value.type
+    known = {value.name: value.type for value in leaves}
+    findings += [finding for value in graph.inputs for finding in _check_input(value)]
     findings += [finding for const in graph.consts for finding in _check_const(const)]
+    activations = {value.name for value in graph.inputs}
     for node in graph.nodes:
-        findings += _check_node(node, known)
+        findings += _check_node(node, known) or _check_batch(node, known, activations)
         known[node.name] = node.type
+        if not activations.isdisjoint(node.args):
+            activations.add(node.name)
     findings += [
         Diagnostic("invalid-graph", f"output %{name} is not defined") for name in graph.outputs if name not in known
     ]
@@ -113,22 +124,60 @@ def verify(graph: Graph) -> Graph:
     return graph
 
 
+def _check_names(graph: Graph) -> list[Diagnostic]:
+    """Names are unique and can be printed and parsed."""
+    findings: list[Diagnostic] = []
+    if not NAME.fullmatch(graph.name):
+        message = f"the graph's name has letters, digits, '_', '.' and '-', not {graph.name[:80]!r}"
+        findings.append(Diagnostic("invalid-graph", message))
+    seen: set[str] = set()
+    values: tuple[Input | Const | Node, ...] = (*graph.inputs, *graph.consts, *graph.nodes)
+    for value in values:
+        loc = value.loc if isinstance(value, Node) else Location()
+        if value.name in seen:
+            findings.append(Diagnostic("invalid-graph", f"%{value.name} is defined twice", loc))
+        if not NAME.fullmatch(value.name):
+            message = f"a name has letters, digits, '_', '.' and '-', not {value.name[:80]!r}"
+            findings.append(Diagnostic("invalid-graph", message, loc))
+        seen.add(value.name)
+    return findings
+
+
+def _check_input(value: Input) -> list[Diagnostic]:
+    if value.type.shape[:1] != (1,):
+        message = f"the input %{value.name} needs a batch axis of 1 first, but is {value.type}"
+        return [Diagnostic("invalid-graph", message)]
+    return []
+
+
 def _check_const(const: Const) -> list[Diagnostic]:
+    message = ""
+    expected, number = storage_dtype(const.type.number), const.type.number
     if tuple(const.data.shape) != const.type.shape:
-        return [
-            Diagnostic(
-                "invalid-graph",
-                f"%{const.name} is {const.type} but its data has shape {list(const.data.shape)}",
-            )
-        ]
-    if const.data.dtype != storage_dtype(const.type.number):
-        expected = storage_dtype(const.type.number)
-        return [
-            Diagnostic(
-                "invalid-graph",
-                f"%{const.name} of {const.type} must be stored as {expected}, not {const.data.dtype}",
-            )
-        ]
+        message = f"%{const.name} is {const.type} but its data has shape {list(const.data.shape)}"
+    elif const.data.dtype != expected:
+        message = f"%{const.name} of {const.type} must be stored as {expected}, not {const.data.dtype}"
+    elif not isinstance(number, Float):
+        least, most = (int(bound) for bound in const.data.aminmax())
+        lo, hi = code_limits(number)
+        if least < lo or most > hi:
+            message = f"%{const.name} of {const.type} must have codes from {lo} to {hi}, not {least} to {most}"
+    return [Diagnostic("invalid-graph", message)] if message else []
+
+
+def _check_batch(node: Node, known: Mapping[str, TensorType], activations: set[str]) -> list[Diagnostic]:
+    """What depends on an input has its batch in axis 0: the operation must keep it there."""
+    dependent = [arg in activations for arg in node.args]
+    if not any(dependent):
+        return []
+    allowed = node.op.batched(*(known[arg] for arg in node.args))
+    for arg, is_dependent, is_allowed in zip(node.args, dependent, allowed, strict=True):
+        if is_dependent and not is_allowed:
+            message = f"%{node.name}: argument %{arg} of {node.op.name} depends on an input, but must be constant here"
+            return [Diagnostic("type-mismatch", message, node.loc)]
+    if node.type.shape[:1] != (1,):
+        message = f"%{node.name} depends on an input and needs a batch axis of 1 first, but is {node.type}"
+        return [Diagnostic("type-mismatch", message, node.loc)]
     return []
 
 
@@ -138,8 +187,6 @@ def _check_node(node: Node, known: Mapping[str, TensorType]) -> list[Diagnostic]
         for arg in node.args
         if arg not in known
     ]
-    if node.name in known:
-        findings.append(Diagnostic("invalid-graph", f"%{node.name} is defined twice", node.loc))
     if findings:
         return findings
     try:
@@ -162,7 +209,7 @@ def _check_node(node: Node, known: Mapping[str, TensorType]) -> list[Diagnostic]
 
 @dataclass
 class Builder:
-    """Collects values for a new Graph; names are made unique, types are inferred.
+    """Collects values for a new Graph; names are made printable and unique, types are inferred.
 
     >>> build = Builder("tiny")
     >>> x = build.input("x", TensorType((1, 4), Float()))
@@ -196,16 +243,22 @@ class Builder:
 
     def graph(self, outputs: Iterable[str]) -> Graph:
         """Return the verified Graph without the nodes and constants that no output needs; inputs all stay."""
+        name = _printable(self.name) or "graph"
         return verify(
-            prune_dead(Graph(self.name, tuple(self.inputs), tuple(self.consts), tuple(self.nodes), tuple(outputs)))
+            prune_dead(Graph(name, tuple(self.inputs), tuple(self.consts), tuple(self.nodes), tuple(outputs)))
         )
 
     def _define(self, name: str, type_: TensorType) -> str:
-        unique, number = name, 2
+        stem = _printable(name) or "value"
+        unique, number = stem, 2
         while unique in self.types:
-            unique, number = f"{name}_{number}", number + 1
+            unique, number = f"{stem}_{number}", number + 1
         self.types[unique] = type_
         return unique
+
+
+def _printable(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.\-]", "_", name)
 
 
 def prune_dead(graph: Graph) -> Graph:
@@ -222,15 +275,13 @@ def prune_dead(graph: Graph) -> Graph:
 
 def check_finite(graph: Graph) -> None:
     """Raise ToolError `not-finite` that names every constant with NaN or infinite values."""
-    bad = [
-        Diagnostic(
-            "not-finite",
-            f"{const.name} has {int((~torch.isfinite(const.data)).sum())} NaN or infinite values of {const.type.elements}",
-            hint="train again with a lower learning rate, or load another checkpoint",
-        )
-        for const in graph.consts
-        if const.type.is_float and not bool(torch.isfinite(const.data).all())
-    ]
+    bad: list[Diagnostic] = []
+    for const in graph.consts:
+        count = const.type.elements - int(torch.isfinite(const.data).sum())
+        if count:
+            message = f"{const.name} has {count} NaN or infinite values of {const.type.elements}"
+            hint = "train again with a lower learning rate, or load another checkpoint"
+            bad.append(Diagnostic("not-finite", message, hint=hint))
     if bad:
         raise ToolError(*bad)
 

@@ -1,7 +1,7 @@
 """Number formats: what one element of a tensor can be, how many bits it takes and which codes it may have.
 
-Quantisation is part of a value's type, so a pass that forgets it cannot be written. The text form (`i8.f6`) is the one
-used by printed graphs, project files and reports.
+Quantisation is part of a value's type, so a pass that forgets it cannot be written. The text form (`i8.f6`)
+is the one used by printed graphs, project files and reports.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from .diagnostics import ToolError, fail
 
 MAX_INT_BITS = 63
+# 2**-frac and 2**frac stay far inside float64, in which points are applied.
+MAX_FRAC = 255
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Float:
 class Int:
     """Dynamic fixed point: value = code * 2**-frac, with `bits`-bit two's complement (or unsigned) codes.
 
-    `frac` is one integer for the whole tensor, or one a channel along `axis`. It may be negative or exceed `bits`.
+    `frac` is one integer for the whole tensor, or one a channel along `axis`. It may be negative or exceed
+    `bits`, up to MAX_FRAC either way. A product has the sum of its operands' fracs, which must fit as well.
     """
 
     bits: int
@@ -45,6 +48,11 @@ class Int:
             raise fail("number-range", f"Bits must be between 1 and {MAX_INT_BITS}, not {self.bits}")
         if isinstance(self.frac, tuple) != (self.axis is not None):
             raise fail("number-range", "An axis goes with one frac a channel, and no axis with a single frac")
+        if not self.fracs or (self.axis is not None and self.axis < 0):
+            raise fail("number-range", f"An axis >= 0 and at least one frac are expected, not {self}")
+        for frac in self.fracs:
+            if abs(frac) > MAX_FRAC:
+                raise fail("number-range", f"frac must be between {-MAX_FRAC} and {MAX_FRAC}, not {frac}")
 
     @property
     def lo(self) -> int:
@@ -70,8 +78,13 @@ class Int:
         axis: int | None = None,
         signed: bool | None = None,
     ) -> Int:
-        """Return the narrowest Int that holds every code from `lo` to `hi`; signed only if `lo` < 0, unless asked."""
+        """Return the narrowest Int that holds every code from `lo` to `hi`; signed if `lo` < 0 or asked.
+
+        Raises ToolError `accumulator-too-wide` above MAX_INT_BITS.
+        """
+        assert lo <= hi, f"empty range of codes {lo} to {hi}"
         is_signed = lo < 0 if signed is None else signed
+        assert is_signed or lo >= 0, f"an unsigned format cannot hold {lo}"
         if is_signed:
             bits = 1 + max((-lo - 1).bit_length() if lo < 0 else 0, max(hi, 0).bit_length())
         else:
@@ -116,7 +129,7 @@ class Ternary:
 
 @dataclass(frozen=True)
 class Codebook:
-    """Shared weights: each element is an index of `index_bits` bits into a table of `entries`-typed centroids."""
+    """Shared weights: each element is an index of `index_bits` bits into a table of `entries` centroids."""
 
     index_bits: int
     entries: Float | Int
@@ -135,9 +148,24 @@ class Codebook:
 
 Number = Float | Int | Bipolar | Ternary | Codebook
 
-_FLOAT = re.compile(r"f(\d{1,3})")
-_INT = re.compile(r"([iu])(\d{1,3})\.f(?:(-?\d{1,5})|\[(-?\d{1,5}(?:,-?\d{1,5})*)\]@(\d{1,3}))")
-_CODEBOOK = re.compile(r"codebook(\d{1,3})\((.*)\)")
+
+def code_limits(number: Int | Bipolar | Ternary | Codebook) -> tuple[int, int]:
+    """Return the smallest and largest code."""
+    match number:
+        case Int():
+            return number.lo, number.hi
+        case Bipolar():
+            return 0, 1
+        case Ternary():
+            return -1, 1
+        case Codebook():
+            return 0, (1 << number.index_bits) - 1
+
+
+_FLOAT = re.compile(r"f([0-9]{1,3})")
+_FRAC = "-?[0-9]{1,5}"
+_INT = re.compile(rf"([iu])([0-9]{{1,3}})\.f(?:({_FRAC})|\[({_FRAC}(?:,{_FRAC})*)\]@([0-9]{{1,3}}))")
+_CODEBOOK = re.compile(r"codebook([0-9]{1,3})\((.*)\)")
 
 
 def parse_number(text: str) -> Number:
@@ -146,22 +174,32 @@ def parse_number(text: str) -> Number:
         return Bipolar()
     if text == "ternary":
         return Ternary()
+    if match := _CODEBOOK.fullmatch(text):
+        entries = _parse_plain(match[2])
+        if entries is not None:
+            return Codebook(int(match[1]), entries)
+    number = _parse_plain(text)
+    if number is None:
+        raise _syntax(text)
+    return number
+
+
+def _parse_plain(text: str) -> Float | Int | None:
+    """Read the formats that may stand alone or in a codebook."""
     if match := _FLOAT.fullmatch(text):
         return Float(int(match[1]))
     if match := _INT.fullmatch(text):
+        bits, signed = int(match[2]), match[1] == "i"
         if match[3] is not None:
-            return Int(int(match[2]), match[1] == "i", int(match[3]))
-        return Int(int(match[2]), match[1] == "i", tuple(int(frac) for frac in match[4].split(",")), int(match[5]))
-    if match := _CODEBOOK.fullmatch(text):
-        entries = parse_number(match[2])
-        if isinstance(entries, Float | Int):
-            return Codebook(int(match[1]), entries)
-    raise _syntax(text)
+            return Int(bits, signed, int(match[3]))
+        return Int(bits, signed, tuple(int(frac) for frac in match[4].split(",")), int(match[5]))
+    return None
 
 
 def _syntax(text: str) -> ToolError:
     return fail(
         "number-syntax",
         f"{text[:80]!r} is no number format",
-        hint="write f32, i8.f6 (signed, 8 bits, 6 after the point), u4.f0, i8.f[6,7]@0, bipolar, ternary or codebook4(f32)",
+        hint="write f32, i8.f6 (signed, 8 bits, 6 after the point), u4.f0, i8.f[6,7]@0, bipolar, ternary "
+        "or codebook4(f32)",
     )

@@ -2,61 +2,132 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from .diagnostics import fail
+from .diagnostics import Location, fail
 from .graph import Graph, Node
 from .numbers import Float, Int
-from .ops import ArgMax, Conv2d, Linear, Requantise
+from .ops import Add, ArgMax, Concat, Conv2d, Linear, MaxPool2d, Relu, Requantise, Reshape, SumPool2d
 
 Range = tuple[int, int]
 
+# Every integer of up to so many bits is exact in the dtype.
+_EXACT_BITS = ((24, torch.float32), (53, torch.float64))
+
 
 def code_ranges(graph: Graph) -> Mapping[str, Range]:
-    """Return (lowest, highest) code of every fixed-point value; tight for products with constant weights."""
+    """Return (lowest, highest) code of every fixed-point value.
+
+    Inputs can be all codes of their format. The range of a product with constant weights is attained by some input
+    codes, unless those are limited by earlier products; every other range is a bound.
+    """
     ranges: dict[str, Range] = {}
-    for name, type_ in graph.types.items():
-        if isinstance(type_.number, Int):
-            node = graph.node.get(name)
-            ranges[name] = _node_range(graph, node, ranges) if node else (type_.number.lo, type_.number.hi)
+    for value in graph.inputs:
+        if isinstance(value.type.number, Int):
+            ranges[value.name] = value.type.number.lo, value.type.number.hi
+    for const in graph.consts:
+        if isinstance(const.type.number, Int):
+            low, high = const.data.aminmax()
+            ranges[const.name] = int(low), int(high)
+    for node in graph.nodes:
+        if isinstance(node.type.number, Int):
+            ranges[node.name] = _node_range(graph, node, ranges)
     return ranges
 
 
 def exact_dtype(graph: Graph) -> torch.dtype:
-    """Return the float dtype in which every integer of the graph is exact: float32 below 2**24, else float64."""
+    """Return the float dtype in which every integer of the graph is exact: float32 up to 2**24, else float64.
+
+    Counts what evaluation meets on the way, too: partial sums before the bias, products and halves of
+    requantisations. Raises ToolError `accumulator-too-wide` above 2**53.
+    """
     ranges = code_ranges(graph)
-    largest = max((max(-lo, hi) for lo, hi in ranges.values()), default=0)
+    largest, loc = max((max(-lo, hi) for lo, hi in ranges.values()), default=0), Location()
     for node in graph.nodes:
-        if isinstance(node.op, Requantise):
-            lo, hi = ranges[node.args[0]]
-            largest = max(largest, max(-lo, hi) * node.op.multiplier + (1 << max(0, max(node.op.shift) - 1)))
-    if largest < 1 << 24:
-        return torch.float32
-    if largest < 1 << 53:
-        return torch.float64
-    raise fail("accumulator-too-wide", f"{graph.name} needs integers up to {largest}; exact evaluation ends at 2**53")
+        needed = _largest_step(graph, node, ranges)
+        if needed > largest:
+            largest, loc = needed, node.loc
+    for bits, dtype in _EXACT_BITS:
+        if largest <= 1 << bits:
+            return dtype
+    raise fail(
+        "accumulator-too-wide",
+        f"{graph.name} needs integers up to {largest}; exact evaluation ends at 2**53",
+        loc,
+        "use fewer bits for weights or activations",
+    )
 
 
 def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
     number = node.type.number
     assert isinstance(number, Int)
+    args = [ranges.get(arg, (number.lo, number.hi)) for arg in node.args]
     match node.op:
         case Requantise():
-            return node.op.limits
+            return _requantised(node.op, *args[0])
         case ArgMax():
             return 0, graph.types[node.args[0]].shape[1] - 1
         case Linear() | Conv2d() if node.args[1] in graph.const:
-            bias = graph.const[node.args[2]].data if len(node.args) > 2 else None
-            return product_range(graph.const[node.args[1]].data, bias, ranges[node.args[0]])
+            low, high = product_range(graph.const[node.args[1]].data, _bias(graph, node), args[0])
+            if len(node.args) > 2 and node.args[2] not in graph.const:
+                low, high = low + args[2][0], high + args[2][1]
+            return low, high
+        case MaxPool2d() | Reshape() | Concat():
+            return min(low for low, _ in args), max(high for _, high in args)
+        case Relu():
+            return max(0, args[0][0]), max(0, args[0][1])
+        case SumPool2d():
+            window = math.prod(node.op.kernel)
+            return min(0, args[0][0] * window), max(0, args[0][1] * window)
+        case Add():
+            shifted = [(low << s, high << s) for (low, high), s in zip(args, node.op.shifts, strict=True)]
+            return sum(low for low, _ in shifted), sum(high for _, high in shifted)
         case _:
             return number.lo, number.hi
 
 
+def _requantised(op: Requantise, low: int, high: int) -> Range:
+    """Both ends through the requantisation, which is monotone, with each channel's shift."""
+    ends = [
+        min(
+            max((end * op.multiplier << max(0, -s)) + (1 << s >> 1 if s > 0 else 0) >> max(0, s), op.limits[0]),
+            op.limits[1],
+        )
+        for end in (low, high)
+        for s in op.shift
+    ]
+    return min(ends), max(ends)
+
+
+def _largest_step(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> int:
+    """Largest magnitude that the evaluation of a node meets besides its arguments and its result."""
+    match node.op:
+        case Linear() | Conv2d() if node.args[0] in ranges and node.args[1] in graph.const:
+            low, high = product_range(graph.const[node.args[1]].data, None, ranges[node.args[0]])
+            return max(-low, high)
+        case Requantise():
+            low, high = ranges[node.args[0]]
+            product = max(-low, high) * node.op.multiplier
+            halves = [1 << shift >> 1 for shift in node.op.shift if shift > 0]
+            # From 2 * product on, the quotient lies within 1/4 of 0 and the half cannot round it to another code.
+            return product + max((half for half in halves if half < 2 * product), default=0)
+        case _:
+            return 0
+
+
+def _bias(graph: Graph, node: Node) -> Tensor | None:
+    return graph.const[node.args[2]].data if len(node.args) > 2 and node.args[2] in graph.const else None
+
+
 def product_range(weight: Tensor, bias: Tensor | None, x: Range) -> Range:
-    """Smallest and largest sum of products over all output channels (axis 0), for inputs in `x` or zero (padding)."""
+    """Smallest and largest sum of products over all output channels (axis 0), for inputs in `x` or zero (padding).
+
+    Every partial sum of the products lies between the results without bias.
+    """
     rows = weight.reshape(weight.shape[0], -1).to(torch.int64)
     positive, negative = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1)
     lo_x, hi_x = min(0, x[0]), max(0, x[1])

@@ -70,25 +70,31 @@ def _read_scalar(kind: Any, plain: object, where: str) -> Any:
     if kind is type(None) and plain is None:
         return None
     if kind is float and isinstance(plain, int | float) and not isinstance(plain, bool):
-        return float(plain)
+        try:
+            return float(plain)
+        except OverflowError:
+            raise _wrong("number that fits in 64-bit floating point", plain, where) from None
     if isinstance(kind, type) and isinstance(plain, kind) and (kind is bool or not isinstance(plain, bool)):
         return plain
     raise _wrong(_kind_name(kind), plain, where)
 
 
 def _read_choice(choices: tuple[Any, ...], plain: object, where: str) -> Any:
-    if isinstance(plain, str | int) and plain in choices:
+    if any(type(plain) is type(choice) and plain == choice for choice in choices):
         return plain
     raise fail(
         "bad-value",
-        f"{where}: {plain!r} is not one of the known values",
-        hint=known_names(str(plain), map(str, choices)),
+        f"{where}: {_shown(plain)} is not one of the known values",
+        hint=known_names(_shown(plain).strip("'"), map(str, choices)),
     )
 
 
 def _read_number(kind: Any, plain: object, where: str) -> Any:
     if isinstance(plain, str):
-        number = parse_number(plain)
+        try:
+            number = parse_number(plain)
+        except ToolError as error:
+            raise error.prefixed(where) from None
         if isinstance(number, kind):
             return number
     raise _wrong(f"{kind.__name__} number format", plain, where)
@@ -126,18 +132,37 @@ def _read_dataclass(kind: Any, plain: object, where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
     for key in plain:
         if key not in fields:
-            raise fail("unknown-key", f"{where}: unknown key {key!r}", hint=known_names(str(key), fields))
+            shown = str(key)[:80]
+            raise fail("unknown-key", f"{where}: unknown key {shown!r}", hint=known_names(shown, fields))
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in plain:
             values[name] = _read(hints[name], plain[name], f"{where}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise fail("missing-key", f"{where}: the key {name!r} is missing")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ToolError as error:
+        raise error.prefixed(where) from None
 
 
 def _wrong(expected: str, plain: object, where: str) -> ToolError:
-    return fail("bad-value", f"{where}: expected {expected}, not {str(plain)[:80]!r} ({type(plain).__name__})")
+    return fail("bad-value", f"{where}: expected {expected}, not {_shown(plain)}")
+
+
+def _shown(plain: object) -> str:
+    """The value for messages; of lists and tables only what they are, since they may be long and deep."""
+    match plain:
+        case dict():
+            return "a table"
+        case list() | tuple():
+            return f"a list of {len(plain)}"
+        case None:
+            return "null"
+        case bool():
+            return str(plain).lower()
+        case _:
+            return repr(plain)[:80]
 
 
 def _kind_name(kind: Any) -> str:

@@ -11,10 +11,14 @@ import torch
 from .diagnostics import fail
 from .numbers import Bipolar, Codebook, Float, Int, Number, Ternary, parse_number
 
+# Torch and 32-bit address counters end there, and no board comes near.
+MAX_ELEMENTS = 2**31 - 1
+MAX_AXES = 8
+
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape and number format. Activations have a leading batch axis of 1; evaluation accepts any batch there.
+    """Shape and number format. Activations have a leading batch axis of 1; evaluation takes any batch there.
 
     >>> str(TensorType((1, 3, 8, 8), Int(8, True, 6)))
     'i8.f6[1,3,8,8]'
@@ -25,7 +29,18 @@ class TensorType:
 
     def __post_init__(self) -> None:
         if any(size < 1 for size in self.shape):
-            raise fail("bad-shape", f"Every size of a shape must be at least 1, not {list(self.shape)}")
+            raise fail("bad-shape", f"Every size of a shape must be at least 1, not {_shown(self.shape)}")
+        if len(self.shape) > MAX_AXES:
+            raise fail("bad-shape", f"A tensor has at most {MAX_AXES} axes, not {len(self.shape)}")
+        if self.elements > MAX_ELEMENTS:
+            raise fail("bad-shape", f"A tensor has at most {MAX_ELEMENTS} elements, not {_shown(self.shape)}")
+        if isinstance(self.number, Int) and self.number.axis is not None:
+            axis, points = self.number.axis, len(self.number.fracs)
+            if axis >= len(self.shape) or self.shape[axis] != points:
+                raise fail(
+                    "bad-shape",
+                    f"{points} points along axis {axis} do not match the shape {_shown(self.shape)}",
+                )
 
     @property
     def elements(self) -> int:
@@ -44,7 +59,12 @@ class TensorType:
         return f"{self.number}[{','.join(map(str, self.shape))}]"
 
 
-_TYPE = re.compile(r"(.+?)\[((?:\d{1,12}(?:,\d{1,12})*)?)\]")
+def _shown(shape: tuple[int, ...]) -> str:
+    """A shape for messages, cut where it is longer than anyone reads."""
+    return str(list(shape[: MAX_AXES + 1]))[:160]
+
+
+_TYPE = re.compile(r"(.+)\[((?:[0-9]{1,12}(?:,[0-9]{1,12})*)?)\]")
 
 
 def parse_type(text: str) -> TensorType:

@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 
 from bitkiln.ir.diagnostics import fail
-from bitkiln.ir.numbers import Int
+from bitkiln.ir.numbers import Float, Int
 from bitkiln.ir.types import TensorType
+
+# Sizes, strides and paddings above are no layer of a network, and would overflow torch's kernels.
+MAX_ATTRIBUTE = 65535
 
 
 @dataclass(frozen=True)
 class Op(ABC):
     """One operation; the fields of the subclass are its attributes.
 
-    `evaluate` is the definition: on floats it computes values, on fixed-point codes (carried exactly in a float dtype) it
-    computes codes. The same function serves inference, training and the golden integer model.
+    `evaluate` is the definition: on floats it computes values, on fixed-point codes (carried exactly in a float
+    dtype) it computes codes. The same function serves inference, training and the golden integer model. Constructors
+    raise ToolError `bad-value` for attributes that no arguments could fit.
     """
 
     name: ClassVar[str]
@@ -32,6 +36,10 @@ class Op(ABC):
     def evaluate(self, *args: Tensor) -> Tensor:
         """Compute the result; axis 0 of activations is a batch of any size."""
 
+    def batched(self, *args: TensorType) -> tuple[bool, ...]:
+        """Which arguments may be activations, with a batch in axis 0; the others must not depend on an input."""
+        return (True,) * len(args)
+
     def macs(self, *args: TensorType) -> int:
         """Multiply-accumulate operations for one sample."""
         return 0
@@ -41,6 +49,35 @@ def expect(condition: bool, message: str) -> None:
     """Raise ToolError `type-mismatch` with `message` unless the condition holds."""
     if not condition:
         raise fail("type-mismatch", message)
+
+
+def expect_count(name: str, args: tuple[TensorType, ...], least: int, most: int | None = None) -> None:
+    """Raise `type-mismatch` unless there are `least` to `most` arguments (exactly `least` without `most`)."""
+    most = least if most is None else most
+    wanted = str(least) if least == most else f"{least} to {most}"
+    expect(least <= len(args) <= most, f"{name} takes {wanted} argument{'s' * (most > 1)}, not {len(args)}")
+
+
+def expect_plain(name: str, type_: TensorType) -> None:
+    """Raise `type-mismatch` unless `type_` is float or fixed point, whose order and sums are those of its codes."""
+    expect(isinstance(type_.number, Float | Int), f"{name} takes floats or fixed point, not {type_}")
+
+
+def expect_channel_points(what: str, number: Int) -> None:
+    """Raise `type-mismatch` if points differ along another axis than 1, the channels."""
+    expect(number.axis in (None, 1), f"{what} has one point for all or one a channel of axis 1, not {number}")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ToolError `bad-value` with `message` unless the condition holds: an attribute that cannot be meant."""
+    if not condition:
+        raise fail("bad-value", message)
+
+
+def require_between(name: str, values: tuple[int, ...], least: int, most: int = MAX_ATTRIBUTE) -> None:
+    """Raise ToolError `bad-value` that names the attribute unless every value is within the bounds."""
+    for value in values:
+        require(least <= value <= most, f"{name} must be between {least} and {most}, not {value}")
 
 
 def expect_int(type_: TensorType, what: str) -> Int:

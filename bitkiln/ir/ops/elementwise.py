@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from bitkiln.ir.numbers import Float, Int
+from bitkiln.ir.numbers import MAX_INT_BITS, Int
 from bitkiln.ir.types import TensorType
 
-from ._base import Op, expect, expect_int
+from ._base import Op, expect, expect_count, expect_int, expect_plain, require, require_between
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Relu(Op):
     name: ClassVar[str] = "relu"
 
     def infer(self, *args: TensorType) -> TensorType:
+        expect_count("relu", args, 1)
+        expect_plain("relu", args[0])
         return args[0]
 
     def evaluate(self, *args: Tensor) -> Tensor:
@@ -35,7 +38,11 @@ class Clip(Op):
     lo: float
     hi: float
 
+    def __post_init__(self) -> None:
+        require(self.lo <= self.hi, f"clip needs lo <= hi, not {self.lo} and {self.hi}")
+
     def infer(self, *args: TensorType) -> TensorType:
+        expect_count("clip", args, 1)
         expect(args[0].is_float, f"clip takes floats, not {args[0]}; on codes requantise clips")
         return args[0]
 
@@ -45,37 +52,57 @@ class Clip(Op):
 
 @dataclass(frozen=True)
 class Add(Op):
-    """x * 2**shifts[0] + y * 2**shifts[1], shapes broadcast. On codes the shifts align the points; on floats they are 0."""
+    """x * 2**shifts[0] + y * 2**shifts[1], shapes broadcast behind the batch axis.
+
+    On codes the shifts align the points; on floats they are 0.
+    """
 
     name: ClassVar[str] = "add"
     shifts: tuple[int, int] = (0, 0)
 
+    def __post_init__(self) -> None:
+        require_between("shifts of add", self.shifts, 0, MAX_INT_BITS)
+
     def infer(self, *args: TensorType) -> TensorType:
-        expect(len(args) == 2, f"add takes 2 arguments, not {len(args)}")
-        expect(min(self.shifts) >= 0, f"the shifts of add must not be negative: {self.shifts}")
+        expect_count("add", args, 2)
         x, y = args
-        try:
-            shape = tuple(torch.broadcast_shapes(x.shape, y.shape))
-        except RuntimeError:
-            expect(False, f"shapes {list(x.shape)} and {list(y.shape)} do not broadcast")
+        shape = _broadcast(x.shape, y.shape)
         if x.is_float and y.is_float:
             expect(self.shifts == (0, 0), "add of floats has no shifts")
             return TensorType(shape, x.number)
         a, b = expect_int(x, "the first operand of add"), expect_int(y, "the second operand of add")
-        points = [
-            (frac_a + self.shifts[0], frac_b + self.shifts[1]) for frac_a, frac_b in zip(a.fracs, b.fracs, strict=False)
-        ]
+        point = a.fracs[0] + self.shifts[0]
         expect(
-            a.axis is None and b.axis is None and points[0][0] == points[0][1],
-            f"the points of {a} and {b} are not aligned",
+            a.axis is None and b.axis is None and point == b.fracs[0] + self.shifts[1],
+            f"the points of {a} and {b}, shifted by {self.shifts}, are not aligned",
         )
         lo = (a.lo << self.shifts[0]) + (b.lo << self.shifts[1])
         hi = (a.hi << self.shifts[0]) + (b.hi << self.shifts[1])
-        return TensorType(shape, Int.holding(lo, hi, points[0][0]))
+        return TensorType(shape, Int.holding(lo, hi, point))
 
     def evaluate(self, *args: Tensor) -> Tensor:
         x, y = (arg * 2**shift if shift else arg for arg, shift in zip(args, self.shifts, strict=True))
         return x + y
+
+    def batched(self, *args: TensorType) -> tuple[bool, ...]:
+        rank = max(len(arg.shape) for arg in args)
+        return tuple(len(arg.shape) == rank for arg in args)
+
+
+def _broadcast(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
+    rank = max(len(x), len(y))
+    pairs = list(zip((1,) * (rank - len(x)) + x, (1,) * (rank - len(y)) + y, strict=True))
+    expect(all(a == b or 1 in (a, b) for a, b in pairs), f"shapes {list(x)} and {list(y)} do not broadcast")
+    return tuple(max(pair) for pair in pairs)
+
+
+def _expect_channels(name: str, args: tuple[TensorType, ...]) -> None:
+    """x needs a channel axis, every other argument one float a channel."""
+    x = args[0]
+    expect(all(arg.is_float for arg in args), f"{name} takes floats, not {', '.join(map(str, args))}")
+    expect(len(x.shape) >= 2, f"{name} needs a batch and a channel axis, not {list(x.shape)}")
+    for arg in args[1:]:
+        expect(arg.shape == (x.shape[1],), f"{name} of {x} needs {x.shape[1]} parameters, not {arg}")
 
 
 @dataclass(frozen=True)
@@ -85,14 +112,12 @@ class BatchNorm(Op):
     name: ClassVar[str] = "batch_norm"
     eps: float = 1e-5
 
+    def __post_init__(self) -> None:
+        require(0 <= self.eps < math.inf, f"eps of batch_norm must be finite and at least 0, not {self.eps}")
+
     def infer(self, *args: TensorType) -> TensorType:
-        expect(len(args) == 5, f"batch_norm takes 5 arguments, not {len(args)}")
-        expect(args[0].is_float, f"batch_norm takes floats, not {args[0]}")
-        for arg in args[1:]:
-            expect(
-                arg.shape == (args[0].shape[1],),
-                f"batch_norm of {args[0]} needs {args[0].shape[1]} parameters, not {arg}",
-            )
+        expect_count("batch_norm", args, 5)
+        _expect_channels("batch_norm", args)
         return args[0]
 
     def evaluate(self, *args: Tensor) -> Tensor:
@@ -100,6 +125,9 @@ class BatchNorm(Op):
         scale = gamma / torch.sqrt(variance + self.eps)
         shape = (1, -1, *([1] * (x.dim() - 2)))
         return x * scale.reshape(shape) + (beta - mean * scale).reshape(shape)
+
+    def batched(self, *args: TensorType) -> tuple[bool, ...]:
+        return (True, *([False] * (len(args) - 1)))
 
 
 @dataclass(frozen=True)
@@ -109,14 +137,13 @@ class ScaleShift(Op):
     name: ClassVar[str] = "scale_shift"
 
     def infer(self, *args: TensorType) -> TensorType:
-        expect(len(args) == 3, f"scale_shift takes 3 arguments, not {len(args)}")
-        expect(all(isinstance(arg.number, Float) for arg in args), "scale_shift takes floats")
-        expect(
-            all(arg.shape == (args[0].shape[1],) for arg in args[1:]),
-            f"scale_shift of {args[0]} needs one pair a channel",
-        )
+        expect_count("scale_shift", args, 3)
+        _expect_channels("scale_shift", args)
         return args[0]
 
     def evaluate(self, *args: Tensor) -> Tensor:
         shape = (1, -1, *([1] * (args[0].dim() - 2)))
         return args[0] * args[1].reshape(shape) + args[2].reshape(shape)
+
+    def batched(self, *args: TensorType) -> tuple[bool, ...]:
+        return (True, *([False] * (len(args) - 1)))

@@ -12,7 +12,7 @@ from torch import Tensor
 from bitkiln.ir.numbers import Float, Int
 from bitkiln.ir.types import TensorType
 
-from ._base import Op, expect
+from ._base import Op, expect, expect_count, require_between
 
 Pair = tuple[int, int]
 
@@ -27,12 +27,13 @@ class Linear(Op):
     name: ClassVar[str] = "linear"
 
     def infer(self, *args: TensorType) -> TensorType:
+        expect_count("linear", args, 2, 3)
         x, weight = args[0], args[1]
-        expect(2 <= len(args) <= 3, f"linear takes 2 or 3 arguments, not {len(args)}")
         expect(len(weight.shape) == 2, f"weight of linear must have 2 axes, not {list(weight.shape)}")
         expect(
             len(x.shape) >= 2 and x.shape[-1] == weight.shape[1],
-            f"linear with weight {list(weight.shape)} needs {weight.shape[1]} input features, not shape {list(x.shape)}",
+            f"linear with weight {list(weight.shape)} needs {weight.shape[1]} input features, "
+            f"not shape {list(x.shape)}",
         )
         shape = (*x.shape[:-1], weight.shape[0])
         return TensorType(shape, _product_number(args, weight.shape[1], len(shape) - 1))
@@ -42,6 +43,9 @@ class Linear(Op):
 
     def macs(self, *args: TensorType) -> int:
         return math.prod(args[0].shape[:-1]) * args[1].elements
+
+    def batched(self, *args: TensorType) -> tuple[bool, ...]:
+        return (True, False, False)[: len(args)]
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,14 @@ class Conv2d(Op):
     dilation: Pair = (1, 1)
     groups: int = 1
 
+    def __post_init__(self) -> None:
+        require_between("stride of conv2d", self.stride, 1)
+        require_between("padding of conv2d", (*self.padding[0], *self.padding[1]), 0)
+        require_between("dilation of conv2d", self.dilation, 1)
+        require_between("groups of conv2d", (self.groups,), 1)
+
     def infer(self, *args: TensorType) -> TensorType:
-        expect(2 <= len(args) <= 3, f"conv2d takes 2 or 3 arguments, not {len(args)}")
+        expect_count("conv2d", args, 2, 3)
         x, weight = args[0], args[1]
         expect(
             len(x.shape) == 4 and len(weight.shape) == 4,
@@ -93,10 +103,18 @@ class Conv2d(Op):
     def macs(self, *args: TensorType) -> int:
         return self.infer(*args).elements * math.prod(args[1].shape[1:])
 
+    def batched(self, *args: TensorType) -> tuple[bool, ...]:
+        return (True, False, False)[: len(args)]
+
 
 def _product_number(args: tuple[TensorType, ...], terms: int, axis: int) -> Float | Int:
     """Number format of a sum of `terms` products plus the bias; per-channel points move to `axis`."""
     x, weight = args[0].number, args[1].number
+    if len(args) > 2:
+        expect(
+            args[2].shape == args[1].shape[:1],
+            f"bias {list(args[2].shape)} does not match weight {list(args[1].shape)}",
+        )
     if isinstance(x, Float) and all(isinstance(arg.number, Float) for arg in args):
         return x
     expect(
@@ -107,11 +125,6 @@ def _product_number(args: tuple[TensorType, ...], terms: int, axis: int) -> Floa
     expect(isinstance(x.frac, int), "activations have one point for the whole tensor")
     expect(weight.axis in (None, 0), "weights have their points along axis 0")
     assert isinstance(x.frac, int)
-    if isinstance(weight.frac, tuple):
-        expect(
-            len(weight.frac) == args[1].shape[0],
-            f"{len(weight.frac)} points for {args[1].shape[0]} output channels",
-        )
     fracs = tuple(frac + x.frac for frac in weight.fracs)
     corners = [a * b for a in (x.lo, x.hi) for b in (weight.lo, weight.hi)]
     lo, hi = min(0, *corners) * terms, max(0, *corners) * terms
@@ -120,10 +133,6 @@ def _product_number(args: tuple[TensorType, ...], terms: int, axis: int) -> Floa
         expect(
             isinstance(bias, Int) and bias.fracs == fracs,
             f"the bias must have the accumulator's points {fracs}, not {bias}",
-        )
-        expect(
-            args[2].shape == args[1].shape[:1],
-            f"bias {list(args[2].shape)} does not match weight {list(args[1].shape)}",
         )
         assert isinstance(bias, Int)
         lo, hi = lo + min(0, bias.lo), hi + max(0, bias.hi)

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bitkiln.ir.numbers import Int
+from bitkiln.ir.numbers import Float, Int
 from bitkiln.ir.types import TensorType
 
-from ._base import Op, expect
+from ._base import Op, expect, expect_count, require_between
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,14 @@ class Reshape(Op):
     name: ClassVar[str] = "reshape"
     shape: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        TensorType(self.shape, Float())  # raises what is wrong with a shape
+
     def infer(self, *args: TensorType) -> TensorType:
+        expect_count("reshape", args, 1)
         x = args[0]
         expect(
-            len(self.shape) >= 1 and self.shape[0] == x.shape[0],
+            len(self.shape) >= 1 and len(x.shape) >= 1 and self.shape[0] == x.shape[0],
             f"reshape {list(x.shape)} to {list(self.shape)} touches the batch axis",
         )
         expect(math.prod(self.shape) == x.elements, f"{list(x.shape)} has not the elements of {list(self.shape)}")
@@ -46,11 +50,19 @@ class Concat(Op):
     name: ClassVar[str] = "concat"
     axis: int = 1
 
+    def __post_init__(self) -> None:
+        require_between("axis of concat", (self.axis,), 1)
+
     def infer(self, *args: TensorType) -> TensorType:
+        expect(len(args) >= 1, "concat takes at least 1 argument, not 0")
         first = args[0]
         expect(
-            0 < self.axis < len(first.shape),
+            self.axis < len(first.shape),
             f"concat of {list(first.shape)} has no axis {self.axis} behind the batch",
+        )
+        expect(
+            not isinstance(first.number, Int) or first.number.axis is None,
+            f"concat takes codes with one point for the whole tensor, not {first}",
         )
         for arg in args[1:]:
             expect(
@@ -65,7 +77,8 @@ class Concat(Op):
         return TensorType((*first.shape[: self.axis], total, *first.shape[self.axis + 1 :]), first.number)
 
     def evaluate(self, *args: Tensor) -> Tensor:
-        return torch.cat(args, self.axis)
+        batch = max(arg.shape[0] for arg in args) if all(len(arg) for arg in args) else 0
+        return torch.cat([arg.expand(batch, *arg.shape[1:]) if len(arg) == 1 else arg for arg in args], self.axis)
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,12 @@ class ArgMax(Op):
     name: ClassVar[str] = "argmax"
 
     def infer(self, *args: TensorType) -> TensorType:
+        expect_count("argmax", args, 1)
+        number = args[0].number
+        expect(
+            isinstance(number, Float) or (isinstance(number, Int) and number.axis is None),
+            f"argmax compares codes with one point for the whole tensor, not {args[0]}",
+        )
         expect(len(args[0].shape) == 2, f"argmax needs 2 axes, not {list(args[0].shape)}")
         return TensorType(args[0].shape[:1], Int.holding(0, args[0].shape[1] - 1))
 
