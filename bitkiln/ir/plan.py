@@ -51,12 +51,15 @@ class Stage:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Stages in topological order. `input_order[i]` is the flat index (in the graph's layout, without the batch axis) of
-    the i-th element that is streamed in; `output_order` likewise for the result.
+    the i-th element that is streamed in; `output_order` likewise for the result. `input_value` and `output_value` are the
+    graph's values whose codes go in and come out; what the graph does before and after them is the host's.
     """
 
     graph: Graph
     stages: tuple[Stage, ...]
     streams: tuple[Stream, ...]
+    input_value: str
+    output_value: str
     input_stream: str
     output_stream: str
     input_order: NDArray[np.int64] = field(repr=False)

@@ -39,7 +39,7 @@ def single_unit_plan(unit: Unit, beats_in: int, beats_out: int, depth_in: int, d
     graph = build.graph((build.add(Relu(), (x,), "y"),))
     streams = (Stream("x", unit.inputs[0], beats_in, depth_in), Stream("y", unit.outputs[0], beats_out, depth_out))
     stage = Stage("unit", unit, ("x",), ("y",), "y")
-    return Plan(graph, (stage,), streams, "x", "y", np.arange(beats_in), np.arange(beats_out), 1e6)
+    return Plan(graph, (stage,), streams, "x", "y", "x", "y", np.arange(beats_in), np.arange(beats_out), 1e6)
 
 
 def pack(codes: Codes, beat: Beat) -> list[int]:
