@@ -56,6 +56,13 @@ class StreamDesign:
         return cls(text, widths["i__payload"], widths["o__payload"], "clk" in widths, "rst" in widths)
 
     @property
+    def ports(self) -> tuple[str, ...]:
+        """The names of all ports of `top`."""
+        clock = ("clk",) if self.has_clock else ()
+        reset = ("rst",) if self.has_reset else ()
+        return (*_STREAM_PORTS, *clock, *reset)
+
+    @property
     def input_bytes(self) -> int:
         return (self.input_bits + 7) // 8
 
