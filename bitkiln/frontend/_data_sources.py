@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ MNIST_HINT = (
     "MNIST is at https://ossci-datasets.s3.amazonaws.com/mnist/ and "
     "https://storage.googleapis.com/cvdf-datasets/mnist/; torchvision puts it into <root>/MNIST/raw"
 )
+_ZIP_MAGIC = b"PK\x03\x04"
+# What zipfile and numpy raise for archives that are damaged, encrypted or packed in another way.
+_ZIP_ERRORS = (OSError, EOFError, RuntimeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error)
 _NPZ_KEYS = ("train_x", "train_y", "test_x", "test_y")
 _DIGITS_TEST_STRIDE = 5
 
@@ -85,34 +89,41 @@ def read_npz(path: Path) -> RawData:
     if path.is_dir():
         message = 'With format = "npz", [data] path must be the .npz file, not a folder'
         raise fail("bad-data-spec", message, location)
-    if not zipfile.is_zipfile(path):
-        raise fail("bad-data-file", "The file is not a .npz archive", location, "numpy.savez writes one")
     try:
-        archive = np.load(path, allow_pickle=False)
-    except (OSError, zipfile.BadZipFile) as error:
+        # Opened here because numpy leaves a file open whose archive it cannot read.
+        with path.open("rb") as file:
+            if file.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC:
+                raise fail("bad-data-file", "The file is not a .npz archive", location, "numpy.savez writes one")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                names, arrays = zip(*_npz_members(archive, path), strict=True)
+    except _ZIP_ERRORS as error:
         raise fail("bad-data-file", f"The archive cannot be read: {error}", location) from error
-    with archive:
-        missing = [key for key in _NPZ_KEYS if key not in archive.files]
-        if missing:
-            raise fail(
-                "bad-data-file",
-                f"The archive must hold {', '.join(_NPZ_KEYS)}, but lacks {', '.join(missing)}",
-                location,
-                f"it holds {', '.join(sorted(archive.files)) or 'nothing'}",
-            )
-        names = [f"{path}[{key}]" for key in _NPZ_KEYS]
-        arrays = [_npz_member(archive, key, name) for key, name in zip(_NPZ_KEYS, names, strict=True)]
     return RawData(
         RawSet(arrays[0], arrays[1], names[0], names[1]),
         RawSet(arrays[2], arrays[3], names[2], names[3]),
     )
 
 
+def _npz_members(archive: np.lib.npyio.NpzFile, path: Path) -> list[tuple[str, npt.NDArray[Any]]]:
+    """Return name and array of each of the four members."""
+    missing = [key for key in _NPZ_KEYS if key not in archive.files]
+    if missing:
+        raise fail(
+            "bad-data-file",
+            f"The archive must hold {', '.join(_NPZ_KEYS)}, but lacks {', '.join(missing)}",
+            Location(str(path)),
+            f"it holds {', '.join(sorted(archive.files)) or 'nothing'}",
+        )
+    names = [f"{path}[{key}]" for key in _NPZ_KEYS]
+    return [(name, _npz_member(archive, key, name)) for key, name in zip(_NPZ_KEYS, names, strict=True)]
+
+
 def _npz_member(archive: np.lib.npyio.NpzFile, key: str, name: str) -> npt.NDArray[Any]:
     try:
         array = archive[key]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        # ValueError is numpy's refusal of object arrays, which only pickle could read.
+    except _ZIP_ERRORS as error:
+        # A ValueError may be numpy's refusal of object arrays, which only pickle could read.
         message = f"The array cannot be read: {error}"
         raise fail("bad-data-file", message, Location(name), "save plain arrays of numbers") from error
     if not isinstance(array, np.ndarray):  # numpy hands out members without its magic as bytes

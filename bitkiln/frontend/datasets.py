@@ -62,7 +62,7 @@ class DataSpec:
         if not isinstance(self.format, DataFormat):
             raise fail(
                 "unknown-format",
-                f"[data] format must be a DataFormat, not {self.format!r}",
+                f"format must be a DataFormat, not {self.format!r}",
                 hint=known_names(str(self.format), [data_format.value for data_format in DataFormat]),
             )
         for field, expected, value, is_right in (
@@ -85,10 +85,10 @@ class DataSpec:
             ("shape", "sizes of at least 1", self.shape, all(size >= 1 for size in self.shape)),
         ):
             if not is_right:
-                raise fail("bad-data-spec", f"[data] {field} must be {expected}, not {value}")
+                raise fail("bad-data-spec", f"{field} must be {expected}, not {value}")
         if self.format is DataFormat.DIGITS and self.path:
             hint = "the images are part of scikit-learn"
-            raise fail("bad-data-spec", '[data] format = "digits" takes no path', hint=hint)
+            raise fail("bad-data-spec", 'format = "digits" takes no path', hint=hint)
 
     def relative_to(self, folder: Path) -> DataSpec:
         """Return the same spec with `path` taken from `folder`, unless it is empty or absolute."""

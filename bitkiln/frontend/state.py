@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import cast
@@ -25,6 +24,7 @@ from bitkiln.ir import Diagnostic, Location, ToolError, fail, write_whole
 _TORCH_SUFFIXES = (".pt", ".pth")
 _SUFFIXES = (".safetensors", *_TORCH_SUFFIXES)
 _LISTED_NAMES = 8
+_ZIP_MAGIC = b"PK\x03\x04"
 _SAVE_HINT = "save the tensors alone: torch.save(model.state_dict(), path)"
 # What weights_only unpickling of a damaged archive ends in: torch checks neither sums nor operands.
 _TORCH_LOAD_ERRORS = (
@@ -123,7 +123,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> object:
     location = Location(str(path))
-    if not zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        is_archive = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+    if not is_archive:  # the older format is a bare pickle
         raise fail("bad-weight-file", "The weight file is no archive of torch.save (PyTorch 1.6 or newer)", location)
     try:
         with warnings.catch_warnings():

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from model import build
+from model import build  # type: ignore[import-not-found]  # found beside this file, which runs as a script
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +23,7 @@ LEARNING_RATE = 1e-2
 
 
 def train(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Fit the model to the samples; what follows from torch's seed is all that is random."""
     steps_per_epoch = len(images) // BATCH
     optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, EPOCHS * steps_per_epoch)
@@ -40,11 +41,13 @@ def train(model: nn.Module, images: Tensor, labels: Tensor) -> None:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the share of images that get their label, 0 to 1."""
     model.eval()
     return float((model(images).argmax(1) == labels).float().mean())
 
 
 def main() -> None:
+    """Train, write the weights, say how good they are."""
     parser = argparse.ArgumentParser(description="Train the digits network.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "weights.safetensors")
@@ -55,7 +58,7 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(arguments.seed)
     data = load_dataset(DataSpec(DataFormat.DIGITS))
-    model = build()
+    model: nn.Module = build()
     train(model, torch.from_numpy(data.train_x), torch.from_numpy(data.train_y))
     save_state(model, arguments.output)
     on_test = accuracy(model, torch.from_numpy(data.test_x), torch.from_numpy(data.test_y))
