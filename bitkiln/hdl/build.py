@@ -23,7 +23,7 @@ from bitkiln.ir import ToolError, fail
 
 from .board_top import board_bundle
 from .bundle import Bundle
-from .flows import Flow, flow_of
+from .family_tools import FamilyTools, family_tools
 from .protocol import Identity
 from .toolchain import YOSYS, ToolResult
 
@@ -84,20 +84,20 @@ def build_bundle(
     on_step: Callable[[str], None] = lambda step: None,
 ) -> BuildResult:
     """Build a bundle that `board_bundle` made for `board`. Raises like `build`."""
-    flow = flow_of(board)
-    scripts = {name: flow.script(has_dsp).encode() for has_dsp, name in _SCRIPTS.items()}
+    tools = family_tools(board)
+    scripts = {name: tools.script(has_dsp).encode() for has_dsp, name in _SCRIPTS.items()}
     inputs = design.merged(Bundle.of(scripts))
-    versions = tuple(tool.version() for tool in (YOSYS, flow.place_route, flow.pack))
-    entry = (default_cache() if cache is None else cache) / "builds" / _key(inputs, flow, board, versions)
+    versions = tuple(tool.version() for tool in (YOSYS, tools.place_route, tools.pack))
+    entry = (default_cache() if cache is None else cache) / "builds" / _key(inputs, tools, board, versions)
     product = Bundle.read(entry)
     is_cached = product is not None
     if product is None:
-        product = _Build(inputs, flow, board, on_step).run()
+        product = _Build(inputs, tools, board, on_step).run()
         _keep(product, entry)
     numbers = json.loads(product[REPORT])
     result = BuildResult(
-        bitstream=product[flow.bitstream],
-        file_name=flow.bitstream,
+        bitstream=product[tools.bitstream],
+        file_name=tools.bitstream,
         used=Resources(**numbers["used"]),
         available=board.resources,
         fmax_mhz=numbers["fmax_mhz"],
@@ -110,8 +110,8 @@ def build_bundle(
     return result
 
 
-def _key(inputs: Bundle, flow: Flow, board: Board, versions: tuple[str, ...]) -> str:
-    options = (*flow.place_route_arguments(board), *flow.pack_arguments)
+def _key(inputs: Bundle, tools: FamilyTools, board: Board, versions: tuple[str, ...]) -> str:
+    options = (*tools.place_route_arguments(board), *tools.pack_arguments)
     text = json.dumps([inputs.digest(), versions, options])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -127,7 +127,7 @@ class _Build:
     """One run of the tools, in a folder that is gone afterwards."""
 
     inputs: Bundle
-    flow: Flow
+    tools: FamilyTools
     board: Board
     on_step: Callable[[str], None]
 
@@ -137,16 +137,16 @@ class _Build:
             least = self._synthesise(folder)
             used, fmax_mhz = self._place_and_route(folder, least)
             self.on_step("pack")
-            self.flow.pack.run(self.flow.pack_arguments, folder)
-            bitstream = (folder / self.flow.bitstream).read_bytes()
+            self.tools.pack.run(self.tools.pack_arguments, folder)
+            bitstream = (folder / self.tools.bitstream).read_bytes()
         report = json.dumps({"fmax_mhz": fmax_mhz, "used": asdict(used)}, indent=1, sort_keys=True)
-        return Bundle.of({self.flow.bitstream: bitstream, REPORT: report.encode()})
+        return Bundle.of({self.tools.bitstream: bitstream, REPORT: report.encode()})
 
     def _synthesise(self, folder: Path) -> Resources:
         """Return what the netlist needs at least; its multipliers are DSPs if there are enough of them."""
         least = self._run_yosys(folder, has_dsp=True)
         missing = least.missing(self.board.resources)
-        if Resource.DSP in missing:
+        if missing == (Resource.DSP,):
             in_luts = self._run_yosys(folder, has_dsp=False)
             if not in_luts.fits(self.board.resources):
                 raise _does_not_fit(least, self.board, in_luts)
@@ -159,26 +159,26 @@ class _Build:
         self.on_step("synthesis" if has_dsp else "synthesis with multipliers in LUTs")
         YOSYS.run(("-q", "-s", _SCRIPTS[has_dsp]), folder)
         statistics = json.loads((folder / "stat.json").read_text())
-        return self.flow.least(statistics["design"]["num_cells_by_type"])
+        return self.tools.least(statistics["design"]["num_cells_by_type"])
 
     def _place_and_route(self, folder: Path, least: Resources) -> tuple[Resources, float]:
         self.on_step("place and route")
-        tool = self.flow.place_route
-        outcome = tool.run(self.flow.place_route_arguments(self.board), folder, check=False)
+        tool = self.tools.place_route
+        outcome = tool.run(self.tools.place_route_arguments(self.board), folder, check=False)
         if outcome.returncode != 0:
             raise self._why_it_failed(outcome, least)
         report = json.loads((folder / "report.json").read_text())
         bels = {bel: counts["used"] for bel, counts in report["utilization"].items()}
         fmax_mhz = min(clock["achieved"] for clock in report["fmax"].values())
-        return self.flow.used(bels, least), round(fmax_mhz, 2)
+        return self.tools.used(bels, least), round(fmax_mhz, 2)
 
     def _why_it_failed(self, outcome: ToolResult, least: Resources) -> ToolError:
         """Packing adds cells: nextpnr prints how many it needs before it finds that they do not fit."""
         bels = {name: int(count) for name, count in _UTILISATION.findall(outcome.log)}
-        needed = self.flow.used(bels, least)
+        needed = self.tools.used(bels, least)
         if not needed.fits(self.board.resources):
             return _does_not_fit(needed, self.board)
-        return self.flow.place_route.failure(outcome)
+        return self.tools.place_route.failure(outcome)
 
 
 def _amount(kind: Resource, needed: Resources, board: Board) -> str:

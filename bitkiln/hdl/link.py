@@ -51,8 +51,8 @@ class Link(wiring.Component):
             {
                 "rx": In(stream.Signature(8)),
                 "tx": Out(stream.Signature(8)),
-                "o": Out(stream.Signature(identity.input.beat_bits)),
-                "i": In(stream.Signature(identity.output.beat_bits)),
+                "o": Out(stream.Signature(identity.input.beat.width)),
+                "i": In(stream.Signature(identity.output.beat.width)),
                 "reset": Out(1),
             }
         )

@@ -29,7 +29,7 @@ class ImageBuffer(wiring.Component):
                 "go": In(1),
                 "stop": In(1),
                 "is_empty": Out(1),
-                "o": Out(stream.Signature(image.beat_bits)),
+                "o": Out(stream.Signature(image.beat.width)),
             }
         )
 
@@ -37,7 +37,7 @@ class ImageBuffer(wiring.Component):
         m = Module()
         # Amaranth gives a memory of one row an address of no bits, which yosys does not read.
         depth = max(self._image.beats, 2)
-        m.submodules.memory = memory = Memory(shape=self._image.beat_bits, depth=depth, init=[])
+        m.submodules.memory = memory = Memory(shape=self._image.beat.width, depth=depth, init=[])
         self._write(m, memory.write_port())
         self._read(m, memory.read_port())
         return m
@@ -94,7 +94,7 @@ class ResultBuffer(wiring.Component):
                 "go": In(1),
                 "stop": In(1),
                 "is_fed": In(1),
-                "i": In(stream.Signature(result.beat_bits)),
+                "i": In(stream.Signature(result.beat.width)),
                 "is_done": Out(1),
                 "bytes": Out(stream.Signature(8)),
             }
@@ -103,7 +103,7 @@ class ResultBuffer(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         depth = max(self._result.beats, 2)
-        m.submodules.memory = memory = Memory(shape=self._result.beat_bits, depth=depth, init=[])
+        m.submodules.memory = memory = Memory(shape=self._result.beat.width, depth=depth, init=[])
         latency_cycles = Signal(8 * LATENCY_BYTES)
         self._collect(m, memory.write_port(), latency_cycles)
         self._give_bytes(m, memory.read_port(), latency_cycles)

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bitkiln.ir import fail
+from bitkiln.ir import Plan, fail
+from bitkiln.ir.units import Beat
 
 PROTOCOL_VERSION = 1
 REQUEST_MAGIC = b"BK"
@@ -59,29 +60,22 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class StreamFormat:
-    """How one image, or one result, is cut into beats: `lanes` elements of `bits` bits each, `beats` times.
+    """How one image, or one result, is cut into `beats` beats. On the wire each is whole bytes, little endian.
 
-    Element 0 of a beat is in its least significant bits. On the wire a beat is whole bytes, little endian.
-
-    >>> StreamFormat(lanes=2, bits=4, is_signed=True, beats=1).pack([-1, 3]).hex()
+    >>> StreamFormat(Beat(lanes=2, bits=4, signed=True), beats=1).pack([-1, 3]).hex()
     '3f'
     """
 
-    lanes: int
-    bits: int
-    is_signed: bool
+    beat: Beat
     beats: int
 
     def __post_init__(self) -> None:
-        assert 1 <= self.lanes < 1 << 16 and 1 <= self.bits <= 64 and 1 <= self.beats < 1 << 32, self
-
-    @property
-    def beat_bits(self) -> int:
-        return self.lanes * self.bits
+        beat = self.beat
+        assert 1 <= beat.lanes < 1 << 16 and 1 <= beat.bits < 1 << 8 and 1 <= self.beats < 1 << 32, self
 
     @property
     def bytes_per_beat(self) -> int:
-        return (self.beat_bits + 7) // 8
+        return (self.beat.width + 7) // 8
 
     @property
     def total_bytes(self) -> int:
@@ -89,14 +83,13 @@ class StreamFormat:
 
     @property
     def elements(self) -> int:
-        return self.beats * self.lanes
+        return self.beats * self.beat.lanes
 
     @property
     def code_range(self) -> tuple[int, int]:
         """Return the lowest and the highest code."""
-        if self.is_signed:
-            return -(1 << self.bits - 1), (1 << self.bits - 1) - 1
-        return 0, (1 << self.bits) - 1
+        bits = self.beat.bits
+        return (-(1 << bits - 1), (1 << bits - 1) - 1) if self.beat.signed else (0, (1 << bits) - 1)
 
     def pack(self, codes: Sequence[int]) -> bytes:
         """Return the bytes of all elements. Raises `wrong-image` for a wrong number of codes or one too large."""
@@ -106,29 +99,31 @@ class StreamFormat:
         wrong = [int(code) for code in codes if not low <= int(code) <= high]
         if wrong:
             raise fail("wrong-image", f"codes must be between {low} and {high}, not {wrong[0]}")
-        mask = (1 << self.bits) - 1
-        beats = (codes[start : start + self.lanes] for start in range(0, len(codes), self.lanes))
-        words = (sum((int(code) & mask) << self.bits * lane for lane, code in enumerate(beat)) for beat in beats)
+        lanes, bits = self.beat.lanes, self.beat.bits
+        unsigned = [int(code) & (1 << bits) - 1 for code in codes]
+        beats = (unsigned[start : start + lanes] for start in range(0, len(unsigned), lanes))
+        words = (sum(code << bits * lane for lane, code in enumerate(beat)) for beat in beats)
         return b"".join(word.to_bytes(self.bytes_per_beat, "little") for word in words)
 
     def unpack(self, data: bytes) -> tuple[int, ...]:
         """Return the codes of all elements; `data` must have `total_bytes` bytes. Bits above a beat are ignored."""
         assert len(data) == self.total_bytes
-        size = self.bytes_per_beat
+        size, bits = self.bytes_per_beat, self.beat.bits
         words = [int.from_bytes(data[start : start + size], "little") for start in range(0, len(data), size)]
-        return tuple(self._code(word >> self.bits * lane) for word in words for lane in range(self.lanes))
+        return tuple(self._code(word >> bits * lane) for word in words for lane in range(self.beat.lanes))
 
     def _code(self, word: int) -> int:
-        code = word & (1 << self.bits) - 1
-        return code - (1 << self.bits) if self.is_signed and code >> self.bits - 1 else code
+        bits = self.beat.bits
+        code = word & (1 << bits) - 1
+        return code - (1 << bits) if self.beat.signed and code >> bits - 1 else code
 
     def _encode(self) -> bytes:
-        return _STREAM.pack(self.lanes, self.bits, self.is_signed, self.beats)
+        return _STREAM.pack(self.beat.lanes, self.beat.bits, self.beat.signed, self.beats)
 
     @classmethod
     def _decode(cls, data: bytes) -> StreamFormat:
         lanes, bits, is_signed, beats = _STREAM.unpack(data)
-        return cls(lanes, bits, bool(is_signed), beats)
+        return cls(Beat(lanes, bits, bool(is_signed)), beats)
 
 
 @dataclass(frozen=True)
@@ -142,6 +137,13 @@ class Identity:
 
     def __post_init__(self) -> None:
         assert len(self.design_digest) == DIGEST_BYTES, "a design digest is a SHA-256"
+
+    @classmethod
+    def of(cls, plan: Plan, clock_hz: int, design_digest: bytes) -> Identity:
+        """Return the identity of a plan's accelerator at a clock."""
+        source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
+        streams = (StreamFormat(source.beat, source.beats), StreamFormat(sink.beat, sink.beats))
+        return cls(*streams, clock_hz, design_digest)
 
     def encode(self) -> bytes:
         return _IDENTITY.pack(

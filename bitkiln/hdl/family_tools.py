@@ -25,7 +25,7 @@ class CellCount:
 
 
 @dataclass(frozen=True)
-class Flow:
+class FamilyTools:
     """The tools of a family.
 
     `cells` are the types in yosys' netlist and give the least that the design needs, before packing;
@@ -79,8 +79,8 @@ def _resources(totals: Mapping[Resource, int]) -> Resources:
     return Resources(**{kind.value: count for kind, count in totals.items()})
 
 
-def flow_of(board: Board) -> Flow:
-    """Return the flow that builds for `board`."""
+def family_tools(board: Board) -> FamilyTools:
+    """Return the tools that build for `board`."""
     match board.family:
         case Family.ICE40:
             return _ice40(board)
@@ -90,10 +90,10 @@ def flow_of(board: Board) -> Flow:
             assert_never(unreachable)
 
 
-def _ice40(board: Board) -> Flow:
+def _ice40(board: Board) -> FamilyTools:
     # yosys calls the UltraPlus "u", the others by the first two letters of the device: "hx", "lp".
     device = "u" if board.device.startswith("u") else board.device[:2]
-    return Flow(
+    return FamilyTools(
         synthesis=f"synth_ice40 -device {device}",
         with_dsp="-dsp" if board.resources.dsp else "",
         without_dsp="",
@@ -119,7 +119,7 @@ def _ice40(board: Board) -> Flow:
     )
 
 
-_ECP5 = Flow(
+_ECP5 = FamilyTools(
     # Wide multiplexers cost more LUTs than they save: host link 832 with them, 696 without, both above 100 MHz.
     synthesis="synth_ecp5 -nowidelut",
     with_dsp="",
