@@ -80,6 +80,14 @@ def require_between(name: str, values: tuple[int, ...], least: int, most: int = 
         require(least <= value <= most, f"{name} must be between {least} and {most}, not {value}")
 
 
+def broadcast(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an operation on two tensors, as NumPy defines it; raises `type-mismatch`."""
+    rank = max(len(x), len(y))
+    pairs = list(zip((1,) * (rank - len(x)) + x, (1,) * (rank - len(y)) + y, strict=True))
+    expect(all(a == b or 1 in (a, b) for a, b in pairs), f"shapes {list(x)} and {list(y)} do not broadcast")
+    return tuple(max(pair) for pair in pairs)
+
+
 def expect_int(type_: TensorType, what: str) -> Int:
     """Return the Int format of `type_`, or raise `type-mismatch`."""
     if not isinstance(type_.number, Int):

@@ -12,7 +12,7 @@ from torch import Tensor
 from bitkiln.ir.numbers import MAX_INT_BITS, Int
 from bitkiln.ir.types import TensorType
 
-from ._base import Op, expect, expect_count, expect_int, expect_plain, require, require_between
+from ._base import Op, broadcast, expect, expect_count, expect_int, expect_plain, require, require_between
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Add(Op):
     def infer(self, *args: TensorType) -> TensorType:
         expect_count("add", args, 2)
         x, y = args
-        shape = _broadcast(x.shape, y.shape)
+        shape = broadcast(x.shape, y.shape)
         if x.is_float and y.is_float:
             expect(self.shifts == (0, 0), "add of floats has no shifts")
             return TensorType(shape, x.number)
@@ -87,13 +87,6 @@ class Add(Op):
     def batched(self, *args: TensorType) -> tuple[bool, ...]:
         rank = max(len(arg.shape) for arg in args)
         return tuple(len(arg.shape) == rank for arg in args)
-
-
-def _broadcast(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
-    rank = max(len(x), len(y))
-    pairs = list(zip((1,) * (rank - len(x)) + x, (1,) * (rank - len(y)) + y, strict=True))
-    expect(all(a == b or 1 in (a, b) for a, b in pairs), f"shapes {list(x)} and {list(y)} do not broadcast")
-    return tuple(max(pair) for pair in pairs)
 
 
 def _expect_channels(name: str, args: tuple[TensorType, ...]) -> None:
