@@ -38,9 +38,7 @@ def clipping_below(number: Int, op: Op) -> Int:
 
 def is_supported_clip(op: Clip) -> bool:
     """True if codes can saturate at both ends: the lower one is 0, minus a power of two or minus infinity."""
-    if op.hi < 0 or math.isnan(op.hi) or math.isnan(op.lo):
-        return False
-    return op.lo <= 0 and (op.lo in (0, -math.inf) or math.frexp(op.lo)[0] == -0.5)
+    return op.lo <= 0 <= op.hi and (op.lo in (0, -math.inf) or math.frexp(op.lo)[0] == -0.5)
 
 
 def saturated(x: Int, op: Op) -> Int:

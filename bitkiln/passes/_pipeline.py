@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bitkiln.ir import Graph, fail, from_plain, is_quantised, known_names, verify
+from bitkiln.ir import Graph, fail, from_plain, known_names, verify
 
 from ._base import Context, Keeps, Pass
+from ._quantisable import has_codes
 from .canonicalise import canonicalise
 from .quantise import Quantise
 from .tune import Tune
@@ -66,7 +67,7 @@ def run_passes(
     """
     for step in passes:
         graph = verify(step.run(graph, context))
-        if not is_quantised(graph):
+        if not has_codes(graph):
             context = replace(context, reference=graph)
         on_step(step, graph)
     return graph

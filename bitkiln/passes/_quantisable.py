@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bitkiln.ir import Builder, Diagnostic, Graph, Node, TensorType, ToolError, fail, is_quantised
+from bitkiln.ir import Builder, Diagnostic, Graph, Node, TensorType, ToolError, fail
 from bitkiln.ir.ops import (
     AdaptiveAvgPool2d,
     Add,
@@ -24,9 +24,18 @@ from bitkiln.ir.ops import (
 from ._activations import is_supported_clip
 
 
+def has_codes(graph: Graph) -> bool:
+    """True if some value is no float; the index that an arg-max of floats gives does not count."""
+    return any(
+        not type_.is_float
+        for name, type_ in graph.types.items()
+        if not (name in graph.node and isinstance(graph.node[name].op, ArgMax))
+    )
+
+
 def check_quantisable(graph: Graph) -> None:
     """Raise ToolError with one `unsupported-op` for every node that has no integer form, or `already-quantised`."""
-    if is_quantised(graph):
+    if has_codes(graph):
         raise fail(
             "already-quantised",
             f"{graph.name} is fixed point already",
@@ -73,7 +82,7 @@ def _obstacle(graph: Graph, node: Node) -> tuple[str, str]:
 
 def _pool_obstacle(graph: Graph, node: Node, op: AvgPool2d) -> tuple[str, str]:
     if op.divisor is not None:
-        return ("", "") if op.divisor > 0 else (f"avg_pool2d divides by {op.divisor}", "")
+        return "", ""
     if not op.count_include_pad and any(op.padding):
         return (
             "avg_pool2d with padding that does not count divides the windows at the edge by other numbers",
