@@ -11,7 +11,25 @@ from torch import Tensor
 from .diagnostics import Location, fail
 from .graph import Graph, Node
 from .numbers import Float, Int
-from .ops import Add, ArgMax, Concat, Conv2d, Linear, MaxPool2d, Relu, Requantise, Reshape, SumPool2d
+from .ops import (
+    Add,
+    ArgMax,
+    Concat,
+    Conv2d,
+    Expand,
+    Flip,
+    Linear,
+    MaxPool2d,
+    Pad,
+    Permute,
+    Relu,
+    Requantise,
+    Reshape,
+    Roll,
+    Slice,
+    SumPool2d,
+    Take,
+)
 
 Range = tuple[int, int]
 
@@ -76,8 +94,10 @@ def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
             if len(node.args) > 2 and node.args[2] not in graph.const:
                 low, high = low + args[2][0], high + args[2][1]
             return low, high
-        case MaxPool2d() | Reshape() | Concat():
+        case MaxPool2d() | Reshape() | Concat() | Permute() | Slice() | Expand() | Roll() | Flip() | Take():
             return min(low for low, _ in args), max(high for _, high in args)
+        case Pad():
+            return min(0, args[0][0]), max(0, args[0][1])
         case Relu():
             return max(0, args[0][0]), max(0, args[0][1])
         case SumPool2d():
@@ -92,14 +112,12 @@ def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
 
 def _requantised(op: Requantise, low: int, high: int) -> Range:
     """Both ends through the requantisation, which is monotone, with each channel's shift."""
-    ends = [
-        min(
-            max((end * op.multiplier << max(0, -s)) + (1 << s >> 1 if s > 0 else 0) >> max(0, s), op.limits[0]),
-            op.limits[1],
-        )
-        for end in (low, high)
-        for s in op.shift
-    ]
+    least, most = op.limits
+    ends: list[int] = []
+    for product in (low * op.multiplier, high * op.multiplier):
+        for shift in op.shift:
+            code = (product + (1 << (shift - 1))) >> shift if shift > 0 else product << -shift
+            ends.append(min(max(code, least), most))
     return min(ends), max(ends)
 
 

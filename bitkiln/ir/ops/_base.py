@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -78,6 +79,13 @@ def require_between(name: str, values: tuple[int, ...], least: int, most: int = 
     """Raise ToolError `bad-value` that names the attribute unless every value is within the bounds."""
     for value in values:
         require(least <= value <= most, f"{name} must be between {least} and {most}, not {value}")
+
+
+def require_float32(name: str, *values: float) -> None:
+    """Raise `bad-value` for NaN and for finite values beyond 32-bit floats, which torch cannot convert."""
+    for value in values:
+        in_range = math.isinf(value) or abs(value) <= torch.finfo(torch.float32).max
+        require(in_range, f"{name} must be a number within 32-bit floating point, not {value}")
 
 
 def broadcast(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:

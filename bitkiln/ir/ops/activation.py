@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bitkiln.ir.types import TensorType
 
-from ._base import Op, expect, expect_count
+from ._base import Op, expect, expect_count, require_float32
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,9 @@ class LeakyRelu(Pointwise):
     name: ClassVar[str] = "leaky_relu"
     slope: float
 
+    def __post_init__(self) -> None:
+        require_float32("slope of leaky_relu", self.slope)
+
     def evaluate(self, *args: Tensor) -> Tensor:
         return F.leaky_relu(args[0], self.slope)
 
@@ -102,6 +105,9 @@ class Elu(Pointwise):
 
     name: ClassVar[str] = "elu"
     alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_float32("alpha of elu", self.alpha)
 
     def evaluate(self, *args: Tensor) -> Tensor:
         return F.elu(args[0], self.alpha)
@@ -114,6 +120,10 @@ class Softplus(Pointwise):
     name: ClassVar[str] = "softplus"
     beta: float = 1.0
     threshold: float = 20.0
+
+    def __post_init__(self) -> None:
+        require_float32("beta of softplus", self.beta)
+        require_float32("threshold of softplus", self.threshold)
 
     def evaluate(self, *args: Tensor) -> Tensor:
         return F.softplus(args[0], self.beta, self.threshold)
@@ -135,6 +145,9 @@ class Power(Pointwise):
 
     name: ClassVar[str] = "power"
     exponent: float
+
+    def __post_init__(self) -> None:
+        require_float32("exponent of power", self.exponent)
 
     def evaluate(self, *args: Tensor) -> Tensor:
         return torch.pow(args[0], self.exponent)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bitkiln.ir.types import TensorType
 
-from ._base import Op, broadcast, expect, expect_count, require
+from ._base import Op, broadcast, expect, expect_count, require, require_float32
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Attention(Op):
     causal: bool = False
 
     def __post_init__(self) -> None:
+        require_float32("scale of attention", self.scale)
         require(math.isfinite(self.scale), f"the scale of attention must be finite, not {self.scale}")
 
     def infer(self, *args: TensorType) -> TensorType:

@@ -12,7 +12,17 @@ from torch import Tensor
 from bitkiln.ir.numbers import MAX_INT_BITS, Int
 from bitkiln.ir.types import TensorType
 
-from ._base import Op, broadcast, expect, expect_count, expect_int, expect_plain, require, require_between
+from ._base import (
+    Op,
+    broadcast,
+    expect,
+    expect_count,
+    expect_int,
+    expect_plain,
+    require,
+    require_between,
+    require_float32,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class Clip(Op):
     hi: float
 
     def __post_init__(self) -> None:
+        require_float32("lo and hi of clip", self.lo, self.hi)
         require(self.lo <= self.hi, f"clip needs lo <= hi, not {self.lo} and {self.hi}")
 
     def infer(self, *args: TensorType) -> TensorType:
@@ -106,6 +117,7 @@ class BatchNorm(Op):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        require_float32("eps of batch_norm", self.eps)
         require(0 <= self.eps < math.inf, f"eps of batch_norm must be finite and at least 0, not {self.eps}")
 
     def infer(self, *args: TensorType) -> TensorType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
@@ -14,7 +13,7 @@ from torch import Tensor
 from bitkiln.ir.numbers import Float, Int
 from bitkiln.ir.types import TensorType
 
-from ._base import MAX_ATTRIBUTE, Op, broadcast, expect, expect_count, require, require_between
+from ._base import MAX_ATTRIBUTE, Op, broadcast, expect, expect_count, require, require_between, require_float32
 
 Pair = tuple[int, int]
 
@@ -106,7 +105,7 @@ class Pad(Op):
     def __post_init__(self) -> None:
         for pair in self.pads:
             require_between("pads of pad", pair, -MAX_ATTRIBUTE)
-        require(not math.isnan(self.value), "the value of pad must be a number")
+        require_float32("value of pad", self.value)
 
     def infer(self, *args: TensorType) -> TensorType:
         x = _movable("pad", args)
@@ -118,7 +117,7 @@ class Pad(Op):
             self._expect_source(x.shape)
         sizes = [size + sum(pair) for size, pair in zip(x.shape[1:], self.pads, strict=True)]
         kept = [size + min(0, pair[0]) + min(0, pair[1]) for size, pair in zip(x.shape[1:], self.pads, strict=True)]
-        expect(min(*sizes, *kept) > 0, f"pad of {list(x.shape)} by {self.pads} leaves nothing")
+        expect(min((*sizes, *kept), default=1) > 0, f"pad of {list(x.shape)} by {self.pads} leaves nothing")
         return TensorType((x.shape[0], *sizes), x.number)
 
     def _expect_source(self, shape: tuple[int, ...]) -> None:
@@ -177,7 +176,7 @@ class Roll(Op):
 
     def infer(self, *args: TensorType) -> TensorType:
         x = _movable("roll", args)
-        expect(max(self.axes, default=1) < len(x.shape), f"roll of {list(x.shape)} has no axis {max(self.axes)}")
+        expect(max(self.axes, default=0) < len(x.shape), f"roll of {list(x.shape)} has not all axes {list(self.axes)}")
         return x
 
     def evaluate(self, *args: Tensor) -> Tensor:
@@ -197,7 +196,7 @@ class Flip(Op):
 
     def infer(self, *args: TensorType) -> TensorType:
         x = _movable("flip", args)
-        expect(max(self.axes, default=1) < len(x.shape), f"flip of {list(x.shape)} has no axis {max(self.axes)}")
+        expect(max(self.axes, default=0) < len(x.shape), f"flip of {list(x.shape)} has not all axes {list(self.axes)}")
         return x
 
     def evaluate(self, *args: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bitkiln.ir.types import TensorType
 
-from ._base import Op, expect, expect_count, require, require_between
+from ._base import Op, expect, expect_count, require, require_between, require_float32
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class LayerNorm(Op):
 
     def __post_init__(self) -> None:
         require_between("axes of layer_norm", (self.axes,), 1)
+        require_float32("eps of layer_norm", self.eps)
         require(0 <= self.eps < math.inf, f"eps of layer_norm must be finite and at least 0, not {self.eps}")
 
     def infer(self, *args: TensorType) -> TensorType:
@@ -95,6 +96,7 @@ class GroupNorm(Op):
 
     def __post_init__(self) -> None:
         require_between("groups of group_norm", (self.groups,), 1)
+        require_float32("eps of group_norm", self.eps)
         require(0 <= self.eps < math.inf, f"eps of group_norm must be finite and at least 0, not {self.eps}")
 
     def infer(self, *args: TensorType) -> TensorType:

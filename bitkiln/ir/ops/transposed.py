@@ -20,8 +20,8 @@ Pair = tuple[int, int]
 class ConvTranspose2d(Op):
     """Each input pixel adds its value times the kernel to the output, `stride` pixels apart. Floats.
 
-    Arguments: x [1, C, H, W], weight [C, N/groups, KH, KW], optional bias [N]. `padding` rows and columns are cut off on
-    each side of the result, `extra` ones are added below and on the right.
+    Arguments: x [1, C, H, W], weight [C, N/groups, KH, KW], optional bias [N]. `padding` rows and columns are cut off
+    on each side of the result, `extra` ones are added below and on the right.
     """
 
     name: ClassVar[str] = "conv_transpose2d"
