@@ -58,8 +58,7 @@ _DEFINES = tuple(
 )
 _CXX_FLAGS = ("-std=c++17", "-O1", "-w", *_DEFINES)
 _RUNTIME = "".join(
-    f'#include "{name}.cpp"\n'
-    for name in ("verilated", "verilated_dpi", "verilated_threads", "verilated_vpi")
+    f'#include "{name}.cpp"\n' for name in ("verilated", "verilated_dpi", "verilated_threads", "verilated_vpi")
 )
 _IVERILOG_ARGUMENTS = ("-g2012", "-s", "top", "-o", "top.vvp", "timescale.v", "top.v")
 _LOG_TAIL_LINES = 20
@@ -137,10 +136,11 @@ class CocotbSimulation:
     def _simulate(self) -> bitkiln_bench.Result:
         match self.simulator:
             case Simulator.VERILATOR:
-                tool, arguments = Tool("the simulation", "", (Executable(str(self.program)),), ""), ()
+                tool = Tool("the simulation", "", (Executable(str(self.program)),), "")
+                arguments: tuple[str, ...] = ()
             case Simulator.ICARUS:
-                module = config.lib_entry("vpi", "icarus")
-                tool, arguments = VVP, ("-m", module, str(self.program), "-none")
+                tool = VVP
+                arguments = ("-m", config.lib_entry("vpi", "icarus"), str(self.program), "-none")
             case _:
                 assert_never(self.simulator)
         log = tool.run(arguments, self.run_folder, env=_cocotb_environment(self.run_folder)).log
@@ -156,8 +156,12 @@ class CocotbSimulation:
         if outcome is not Outcome.FINISHED:
             accepted = (result.inputs_accepted, input_beats, result.outputs_accepted, output_beats)
             raise failure(outcome, Progress(*accepted, result.cycle))
-        names = ("outputs", "input_cycles", "output_cycles")
-        return Trace(*(np.load(self.run_folder / f"{name}.npy") for name in names), result.cycle)
+        return Trace(
+            np.load(self.run_folder / "outputs.npy"),
+            np.load(self.run_folder / "input_cycles.npy"),
+            np.load(self.run_folder / "output_cycles.npy"),
+            result.cycle,
+        )
 
 
 def _verilated(design: StreamDesign, cache_folder: Path) -> Path:

@@ -37,7 +37,7 @@ class AddingFifo(Dummy):
         return m
 
     def expected(self, beats: Beats) -> Beats:
-        return beats + np.arange(self.lanes, dtype=np.uint8)
+        return np.add(beats, np.arange(self.lanes, dtype=np.uint8), dtype=np.uint8)
 
 
 class Gatherer(Dummy):

@@ -81,8 +81,12 @@ class Run:
     """One run, a cycle at a time; the counterpart of the class Simulation in templates/bench."""
 
     def __init__(self, top: Top, request: Request, beats: NDArray[np.uint8]) -> None:
-        self.top = top
         self.request = request
+        self.input_payload, self.input_valid, self.input_ready = top.i__payload, top.i__valid, top.i__ready
+        self.output_payload, self.output_valid, self.output_ready = top.o__payload, top.o__valid, top.o__ready
+        self.clock = top.clk if request.has_clock else None
+        self.reset_port = top.rst if request.has_reset else None
+        self.half_cycle = Timer(1, "ns")
         self.beats = [int.from_bytes(beat.tobytes(), "little") for beat in beats]
         self.idle_payload = (1 << request.input_bits) - 1
         self.generator = Xorshift32(request.first_state)
@@ -91,32 +95,35 @@ class Run:
         self.input_cycles: list[int] = []
         self.output_cycles: list[int] = []
         self.is_offering = False
+        self.is_sink_ready = False
         self.stalled_output: int | None = None
-        self.driven: dict[str, int] = {}
+        self.driven: dict[Port, int] = {}
 
-    def drive(self, name: str, value: int) -> None:
+    def drive(self, port: Port, value: int) -> None:
         """Set a port; a write that changes nothing is left out, because each one costs microseconds."""
-        if self.driven.get(name) != value:
-            self.driven[name] = value
-            getattr(self.top, name).value = value
+        if self.driven.get(port) != value:
+            self.driven[port] = value
+            port.value = value
 
     def drive_clock(self, value: int) -> None:
-        if self.request.has_clock:
-            self.top.clk.value = value
+        if self.clock is not None:
+            self.clock.value = value
+
+    def drive_reset(self, value: int) -> None:
+        if self.reset_port is not None:
+            self.reset_port.value = value
 
     async def reset(self) -> None:
-        self.drive("i__valid", 0)
-        self.drive("i__payload", self.idle_payload)
-        self.drive("o__ready", 0)
-        if self.request.has_reset:
-            self.drive("rst", 1)
+        self.drive(self.input_valid, 0)
+        self.drive(self.input_payload, self.idle_payload)
+        self.drive(self.output_ready, 0)
+        self.drive_reset(1)
         for _ in range(self.request.reset_cycles):
             self.drive_clock(0)
-            await Timer(1, "ns")
+            await self.half_cycle
             self.drive_clock(1)
-            await Timer(1, "ns")
-        if self.request.has_reset:
-            self.drive("rst", 0)
+            await self.half_cycle
+        self.drive_reset(0)
 
     def is_done(self) -> bool:
         return len(self.input_cycles) == len(self.beats) and len(self.outputs) == self.request.output_beats
@@ -139,31 +146,31 @@ class Run:
         drawn = self.generator.draw()
         has_beat = len(self.input_cycles) < len(self.beats)
         self.is_offering = self.is_offering or (has_beat and drawn >> 24 < self.request.valid_per_256)
-        self.drive("i__valid", int(self.is_offering))
-        next_payload = self.beats[len(self.input_cycles)] if self.is_offering else self.idle_payload
-        self.drive("i__payload", next_payload)
-        self.drive("o__ready", int(drawn >> 16 & 0xFF < self.request.ready_per_256))
+        payload = self.beats[len(self.input_cycles)] if self.is_offering else self.idle_payload
+        self.drive(self.input_valid, int(self.is_offering))
+        self.drive(self.input_payload, payload)
+        self.is_sink_ready = drawn >> 16 & 0xFF < self.request.ready_per_256
+        self.drive(self.output_ready, int(self.is_sink_ready))
 
     async def run_cycle(self) -> str:
         """Run one cycle; return the name of the failed outcome, or an empty string."""
         self.drive_streams()
         self.drive_clock(0)
-        await Timer(1, "ns")
-        output = int(self.top.o__payload.value) if int(self.top.o__valid.value) else None
+        await self.half_cycle
+        output = int(self.output_payload.value) if int(self.output_valid.value) else None
         if self.stalled_output is not None and output != self.stalled_output:
             return "UNSTABLE_OUTPUT"
         if output is not None and len(self.outputs) == self.request.output_beats:
             return "SURPLUS_OUTPUT"
-        is_sink_ready = bool(self.driven["o__ready"])
-        self.stalled_output = None if is_sink_ready else output
-        if self.is_offering and int(self.top.i__ready.value):
+        self.stalled_output = None if self.is_sink_ready else output
+        if self.is_offering and int(self.input_ready.value):
             self.input_cycles.append(self.cycle)
             self.is_offering = False
-        if output is not None and is_sink_ready:
+        if output is not None and self.is_sink_ready:
             self.outputs.append(output)
             self.output_cycles.append(self.cycle)
         self.drive_clock(1)
-        await Timer(1, "ns")
+        await self.half_cycle
         self.cycle += 1
         return ""
 
