@@ -6,16 +6,17 @@ from collections.abc import Mapping
 
 from ._aten_elementwise import ELEMENTWISE
 from ._aten_linear import LINEAR
+from ._aten_normalise import NORMALISE
 from ._aten_pool import POOL
 from ._aten_shape import SHAPE
 from ._lower import Rule
 
-RULES: Mapping[str, Rule] = {**LINEAR, **POOL, **ELEMENTWISE, **SHAPE}
+RULES: Mapping[str, Rule] = {**LINEAR, **POOL, **ELEMENTWISE, **NORMALISE, **SHAPE}
 
 # Overloads that `run_decompositions` leaves whole: each is one operation for us and many nodes of noise otherwise.
 KEPT: tuple[str, ...] = (
     *("conv1d.default", "conv2d.default", "conv3d.default", "conv1d.padding", "conv2d.padding", "conv3d.padding"),
-    *("conv_transpose1d.default", "conv_transpose2d.input", "linear.default", "matmul.default", "einsum.default"),
+    *("conv_transpose1d.default", "conv_transpose2d.input", "linear.default", "matmul.default"),
     *("layer_norm.default", "group_norm.default", "instance_norm.default", "rms_norm.default"),
     *("scaled_dot_product_attention.default", "softmax.int", "log_softmax.int", "pad.default"),
     *("hardswish.default", "hardsigmoid.default", "silu.default", "mish.default", "softplus.default"),

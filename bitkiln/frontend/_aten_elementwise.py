@@ -1,64 +1,162 @@
-"""ATen's operations on single elements, sums with broadcasting, and batch normalisation."""
+"""ATen's operations on single elements, and arithmetic with broadcasting."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 
-from bitkiln.ir.ops import Add, BatchNorm, Clip, Relu
+from bitkiln.ir.ops import (
+    Add,
+    Clip,
+    Div,
+    Elu,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    LeakyRelu,
+    Mish,
+    Mul,
+    Op,
+    Power,
+    Relu,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Tanh,
+)
 
-from ._lower import At, Known, Rule, Value
+from ._aten_linear import HIDDEN
+from ._lower import Activation, At, Known, Rule, Value
 
 
-def relu(at: At) -> Value:
-    return at.emit(Relu(), at.activation("self").name)
+def pointwise(op: Op) -> Rule:
+    """The rule of an operation without attributes."""
+    return lambda at: at.emit(op, _first(at).name)
 
 
-def relu6(at: At) -> Value:
-    return at.emit(Clip(0.0, 6.0), at.activation("self").name)
+def _first(at: At) -> Activation:
+    return at.activation(next(iter(at.call.arguments)))
 
 
 def hardtanh(at: At) -> Value:
-    return at.emit(Clip(at.number("min_val"), at.number("max_val")), at.activation("self").name)
+    return at.emit(Clip(at.number("min_val"), at.number("max_val")), _first(at).name)
+
+
+def clamp(at: At) -> Value:
+    """One limit may be missing."""
+    given = at.call.arguments
+    lo = -math.inf if given.get("min") is None else at.number("min")
+    hi = math.inf if given.get("max") is None else at.number("max")
+    return at.emit(Clip(lo, hi), _first(at).name)
+
+
+def gelu(at: At) -> Value:
+    return at.emit(Gelu(at.optional("approximate") == "tanh"), _first(at).name)
+
+
+def leaky_relu(at: At) -> Value:
+    return at.emit(LeakyRelu(at.number("negative_slope")), _first(at).name)
+
+
+def elu(at: At) -> Value:
+    if at.number("scale") != 1 or at.number("input_scale") != 1:
+        raise at.unsupported("it scales its input or result", "use ELU without scales")
+    return at.emit(Elu(at.number("alpha")), _first(at).name)
+
+
+def softplus(at: At) -> Value:
+    return at.emit(Softplus(at.number("beta"), at.number("threshold")), _first(at).name)
+
+
+def prelu(at: At) -> Value:
+    """max(x, 0) + slope * min(x, 0), with one slope or one a channel."""
+    x, slope = at.activation("self"), at.known("weight")
+    assert slope is not None
+    shape = (1, -1, *[1] * (len(x.shape) - 2)) if len(x.shape) > 1 else (1,)
+    slopes = at.lowering.constant(Known(slope.path, slope.data.reshape(shape)), at.call.loc)
+    negative = at.emit(Mul(), at.emit(Clip(-math.inf, 0.0), x.name).name, slopes)
+    return at.emit(Add(), at.emit(Relu(), x.name).name, negative.name)
+
+
+def power(at: At) -> Value:
+    exponent = at.number("exponent")
+    return _first(at) if exponent == 1 else at.emit(Power(exponent), _first(at).name)
 
 
 def add(at: At) -> Value:
-    if at.number("alpha") != 1:
-        raise at.unsupported(f"alpha is {at.number('alpha')}", "multiply before the addition")
-    return at.emit(Add(), *operands(at))
+    return _sum(at, at.value("self"), at.value("other"), at.number("alpha"))
 
 
-def operands(at: At) -> tuple[str, str]:
-    """The two arguments of a broadcasting operation. Those that depend on the input get the axes of the result, so
-    that their batch axes meet; constants broadcast from the right as they are."""
-    names = []
-    for value in (at.value("self"), at.value("other")):
-        if isinstance(value, Known):
-            names.append(at.lowering.constant(value, at.call.loc))
-            continue
-        aligned = (*[1] * (len(at.shape) - len(value.shape)), *value.shape)
-        graph_shape = aligned if at.shape[:1] == (1,) else (1, *aligned)
-        names.append(at.under(value, graph_shape, value.shape).name)
-    return names[0], names[1]
+def subtract(at: At) -> Value:
+    return _sum(at, at.value("self"), at.value("other"), -at.number("alpha"))
 
 
-def batch_norm(at: At) -> tuple[Value, ...]:
-    x = at.activation("input")
-    if len(x.shape) < 2 or x.shape[0] != 1:
-        raise at.unsupported(f"it normalises {list(x.shape)}", "normalise along axis 1 behind the batch axis")
-    mean, variance = at.known("running_mean"), at.known("running_var")
-    assert mean is not None and variance is not None
-    one = torch.ones_like(mean.data)
-    gamma = at.known("weight") or Known(f"{at.call.name}.weight", one)
-    beta = at.known("bias") or Known(f"{at.call.name}.bias", torch.zeros_like(one))
-    names = [at.lowering.constant(known, at.call.loc) for known in (gamma, beta, mean, variance)]
-    return (at.emit(BatchNorm(at.number("eps")), x.name, *names),)
+def reverse_subtract(at: At) -> Value:
+    return _sum(at, at.value("other"), at.value("self"), -at.number("alpha"))
+
+
+def _sum(at: At, x: Value, y: Value, factor: float) -> Value:
+    """x + factor * y"""
+    if factor != 1 and isinstance(y, Known):
+        y = Known(y.path, y.data * factor)
+    elif factor != 1:
+        assert isinstance(y, Activation)
+        y = at.emit(Mul(), y.name, at.lowering.constant(number(at, factor), at.call.loc), shape=y.shape)
+    return at.emit(Add(), *operands(at, x, y))
+
+
+def multiply(at: At) -> Value:
+    return at.emit(Mul(), *operands(at, at.value("self"), at.value("other")))
+
+
+def divide(at: At) -> Value:
+    x, y = at.value("self"), at.value("other")
+    if isinstance(y, Known):
+        return at.emit(Mul(), *operands(at, x, Known(y.path, 1 / y.data)))
+    return at.emit(Div(), *operands(at, x, y))
+
+
+def negate(at: At) -> Value:
+    x = _first(at)
+    return at.emit(Mul(), x.name, at.lowering.constant(number(at, -1.0), at.call.loc))
+
+
+def masked_fill(at: At) -> Value:
+    """x * (1 - mask) + value * mask, with a known mask."""
+    x, mask = at.activation("self"), at.known("mask")
+    assert mask is not None
+    value = min(max(at.number("value"), HIDDEN), -HIDDEN)
+    keep = at.lowering.constant(Known(mask.path + ".keep", (~mask.data).to(torch.float32)), at.call.loc)
+    fill = at.lowering.constant(Known(mask.path + ".fill", mask.data * value), at.call.loc)
+    return at.emit(Add(), at.emit(Mul(), at.aligned(x, len(at.shape)), keep).name, fill)
+
+
+def number(at: At, value: float) -> Known:
+    """A constant that stands alone."""
+    return Known(f"{at.call.name}.factor", torch.tensor(value))
+
+
+def operands(at: At, *values: Value) -> tuple[str, ...]:
+    """The arguments of a broadcasting operation. Those that depend on the input get the axes of the result, so that
+    their batch axes meet; constants broadcast from the right as they are."""
+    return tuple(
+        at.lowering.constant(value, at.call.loc) if isinstance(value, Known) else at.aligned(value, len(at.shape))
+        for value in values
+    )
 
 
 def same(at: At) -> Value:
     """An operation that changes nothing at inference."""
-    return at.value(next(iter(at.call.arguments)))
+    return _first(at)
+
+
+def same_dtype(at: At) -> Value:
+    """A conversion to the type that the value already has."""
+    if at.optional("dtype") not in (None, torch.float32):
+        raise at.unsupported(f"it converts to {at.optional('dtype')}", "compute in float32")
+    return _first(at)
 
 
 def dropout(at: At) -> Value:
@@ -67,15 +165,65 @@ def dropout(at: At) -> Value:
     return at.value("input")
 
 
+def nothing(at: At) -> tuple[Value, ...]:
+    """A check that the exporter has already made."""
+    return ()
+
+
+def filled(value: float) -> Rule:
+    """A new tensor of one value: only the input's shape counts."""
+    return lambda at: Known(at.call.name, torch.full(at.shape, value))
+
+
+def filled_with(at: At) -> Value:
+    return Known(at.call.name, torch.full(at.shape, at.number("fill_value")))
+
+
 ELEMENTWISE: Mapping[str, Rule] = {
-    "aten.relu.default": relu,
-    "aten.relu6.default": relu6,
+    "aten.relu.default": pointwise(Relu()),
+    "aten.relu6.default": pointwise(Clip(0.0, 6.0)),
     "aten.hardtanh.default": hardtanh,
+    "aten.clamp.default": clamp,
+    "aten.clamp_min.default": clamp,
+    "aten.clamp_max.default": clamp,
+    "aten.sigmoid.default": pointwise(Sigmoid()),
+    "aten.tanh.default": pointwise(Tanh()),
+    "aten.silu.default": pointwise(Silu()),
+    "aten.hardsigmoid.default": pointwise(HardSigmoid()),
+    "aten.hardswish.default": pointwise(HardSwish()),
+    "aten.gelu.default": gelu,
+    "aten.mish.default": pointwise(Mish()),
+    "aten.leaky_relu.default": leaky_relu,
+    "aten.elu.default": elu,
+    "aten.softplus.default": softplus,
+    "aten.prelu.default": prelu,
+    "aten.square.default": pointwise(Power(2.0)),
+    "aten.sqrt.default": pointwise(Power(0.5)),
+    "aten.rsqrt.default": pointwise(Power(-0.5)),
+    "aten.reciprocal.default": pointwise(Power(-1.0)),
+    "aten.pow.Tensor_Scalar": power,
     "aten.add.Tensor": add,
-    "aten._native_batch_norm_legit_no_training.default": batch_norm,
+    "aten.sub.Tensor": subtract,
+    "aten.rsub.Scalar": reverse_subtract,
+    "aten.mul.Tensor": multiply,
+    "aten.mul.Scalar": multiply,
+    "aten.div.Tensor": divide,
+    "aten.neg.default": negate,
+    "aten.masked_fill.Scalar": masked_fill,
     "aten.clone.default": same,
     "aten.alias.default": same,
     "aten.detach.default": same,
     "aten.contiguous.default": same,
+    "aten.lift_fresh_copy.default": same,
+    "aten._to_copy.default": same_dtype,
+    "aten.to.dtype": same_dtype,
     "aten.dropout.default": dropout,
+    "aten.feature_dropout.default": dropout,
+    "aten._assert_tensor_metadata.default": nothing,
+    "aten.zeros_like.default": filled(0.0),
+    "aten.ones_like.default": filled(1.0),
+    "aten.new_zeros.default": filled(0.0),
+    "aten.new_ones.default": filled(1.0),
+    "aten.full_like.default": filled_with,
+    "aten.new_full.default": filled_with,
 }

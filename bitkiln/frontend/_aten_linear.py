@@ -1,13 +1,21 @@
-"""ATen's matrix products with weights."""
+"""ATen's matrix products, convolutions and attention."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from bitkiln.ir.ops import Conv2d, Linear
+import torch
 
-from ._lower import At, Rule, Value
+from bitkiln.ir.ops import Add, Attention, Conv2d, ConvTranspose2d, Linear, MatMul
+
+from ._lower import Activation, At, Known, Rule, Value
 from ._program import bad_program
+
+Pair = tuple[int, int]
+
+# Stands for minus infinity in a mask: exp() of it is 0 as well, and it stays a number in every sum.
+HIDDEN = torch.finfo(torch.float32).min / 2
 
 
 def linear(at: At) -> Value:
@@ -22,20 +30,57 @@ def conv2d(at: At) -> Value:
 
 def conv2d_padding(at: At) -> Value:
     """`same` puts the odd row or column of padding behind the image."""
+    height, width = (_implied_padding(at, axis) for axis in range(2))
+    return _conv2d(at, (height, width))
+
+
+def _implied_padding(at: At, axis: int) -> Pair:
     match at.optional("padding"):
         case "valid":
-            return _conv2d(at, ((0, 0), (0, 0)))
+            return 0, 0
         case "same":
-            kernel, dilation = at.value("weight").shape[2:], at.pair("dilation")
-            total = [dilation[i] * (kernel[i] - 1) for i in range(2)]
-            top, left = total[0] // 2, total[1] // 2
-            return _conv2d(at, ((top, total[0] - top), (left, total[1] - left)))
+            weight = at.value("weight").shape
+            spatial = len(weight) - 2
+            total = at.ints("dilation", spatial)[axis] * (weight[2 + axis] - 1)
+            return total // 2, total - total // 2
         case other:
             raise bad_program(f"{at.call.target}: padding must be 'same' or 'valid', not {other}", at.call.loc)
 
 
-def _conv2d(at: At, padding: tuple[tuple[int, int], tuple[int, int]]) -> Value:
+def _conv2d(at: At, padding: tuple[Pair, Pair]) -> Value:
     op = Conv2d(at.pair("stride"), padding, at.pair("dilation"), at.integer("groups"))
+    return at.emit(op, at.activation("input").name, *_weights(at))
+
+
+def conv1d(at: At) -> Value:
+    (size,) = at.ints("padding", 1)
+    return _conv1d(at, (size, size))
+
+
+def conv1d_padding(at: At) -> Value:
+    return _conv1d(at, _implied_padding(at, 0))
+
+
+def _conv1d(at: At, padding: Pair) -> Value:
+    """A convolution over images of height 1."""
+    x, weight = at.activation("input"), at.known("weight")
+    if len(x.shape) != 3 or x.shape[0] != 1 or weight is None:
+        raise at.unsupported(f"its input is {list(x.shape)}", "give it [batch, channels, length]")
+    _, channels, length = x.shape
+    image = at.under(x, (1, channels, 1, length))
+    kernel = at.lowering.constant(weight, at.call.loc, (*weight.shape[:2], 1, weight.shape[2]))
+    (stride,), (dilation,) = at.ints("stride", 1), at.ints("dilation", 1)
+    op = Conv2d((1, stride), ((0, 0), padding), (1, dilation), at.integer("groups"))
+    bias = at.weight("bias")
+    args = (image, kernel) if bias is None else (image, kernel, bias)
+    result = at.emit(op, *args, shape=(1, at.shape[1], 1, at.shape[2]))
+    return at.reshape(result, at.shape)
+
+
+def conv_transpose2d(at: At) -> Value:
+    op = ConvTranspose2d(
+        at.pair("stride"), at.pair("padding"), at.pair("output_padding"), at.pair("dilation"), at.integer("groups")
+    )
     return at.emit(op, at.activation("input").name, *_weights(at))
 
 
@@ -44,8 +89,66 @@ def _weights(at: At) -> tuple[str, ...]:
     return tuple(name for name in (weight, bias) if name is not None)
 
 
+def matmul(at: At) -> Value:
+    x_name, y_name = list(at.call.arguments)[:2]
+    return product(at, at.value(x_name), at.value(y_name))
+
+
+def product(at: At, x: Value, y: Value) -> Activation:
+    """x times y; with a known matrix on the right it is a linear layer."""
+    if isinstance(y, Known) and len(y.shape) == 2:
+        weight = at.lowering.constant(Known(y.path, y.data.t().contiguous()), at.call.loc)
+        return at.emit(Linear(), at.as_activation(x).name, weight)
+    rank = max(len(x.shape), len(y.shape))
+    if min(len(x.shape), len(y.shape)) < 2:
+        raise at.unsupported(f"it multiplies {list(x.shape)} by {list(y.shape)}", "give both at least 2 axes")
+    if rank == 2:
+        return at.emit(MatMul(), *(at.under(at.as_activation(value), (1, *value.shape)) for value in (x, y)))
+    return at.emit(MatMul(), at.aligned(x, rank), at.aligned(y, rank))
+
+
+def addmm(at: At) -> Value:
+    if at.number("alpha") != 1 or at.number("beta") != 1:
+        raise at.unsupported("alpha or beta is not 1", "multiply separately")
+    bias, weight = at.known("self"), at.known("mat2")
+    x = at.activation("mat1")
+    assert bias is not None and weight is not None
+    matrix = at.lowering.constant(Known(weight.path, weight.data.t().contiguous()), at.call.loc)
+    return at.emit(Add(), at.emit(Linear(), x.name, matrix).name, at.lowering.constant(bias, at.call.loc))
+
+
+def attention(at: At) -> Value:
+    q, k, v = at.value("query"), at.value("key"), at.value("value")
+    if at.number("dropout_p") != 0 or at.flag("enable_gqa"):
+        raise at.unsupported("it uses dropout or grouped queries", "call model.eval(); repeat keys and values")
+    if min(len(value.shape) for value in (q, k, v)) < 3:
+        raise at.unsupported(f"its queries are {list(q.shape)}", "give them [batch, heads, length, size]")
+    rank = len(at.shape)
+    scale = 1 / math.sqrt(q.shape[-1]) if at.optional("scale") is None else at.number("scale")
+    args = [at.aligned(value, rank) for value in (q, k, v)]
+    if at.optional("attn_mask") is not None:
+        mask = at.value("attn_mask")
+        args.append(at.aligned(Known(mask.path, _additive(mask.data)) if isinstance(mask, Known) else mask, rank))
+    return at.emit(Attention(scale, at.flag("is_causal")), *args)
+
+
+def _additive(mask: torch.Tensor) -> torch.Tensor:
+    """The mask as numbers to add to the scores; a bool mask says which may stay."""
+    if mask.dtype == torch.bool:
+        return torch.zeros(mask.shape).masked_fill(~mask, HIDDEN)
+    return mask.clamp(min=HIDDEN)
+
+
 LINEAR: Mapping[str, Rule] = {
     "aten.linear.default": linear,
+    "aten.conv1d.default": conv1d,
+    "aten.conv1d.padding": conv1d_padding,
     "aten.conv2d.default": conv2d,
     "aten.conv2d.padding": conv2d_padding,
+    "aten.conv_transpose2d.input": conv_transpose2d,
+    "aten.matmul.default": matmul,
+    "aten.mm.default": matmul,
+    "aten.bmm.default": matmul,
+    "aten.addmm.default": addmm,
+    "aten.scaled_dot_product_attention.default": attention,
 }

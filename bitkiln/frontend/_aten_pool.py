@@ -1,12 +1,12 @@
-"""ATen's pooling, and means over the whole image, which are pooling too."""
+"""ATen's pooling and interpolation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitkiln.ir.ops import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from bitkiln.ir.ops import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, Resize, ResizeMode
 
-from ._lower import At, Rule, Value
+from ._lower import Activation, At, Rule, Value
 
 Pair = tuple[int, int]
 
@@ -30,9 +30,37 @@ def _window(at: At) -> tuple[Pair, Pair]:
     return kernel, at.pair("stride") if at.optional("stride") else kernel
 
 
+def max_pool1d(at: At) -> Value:
+    (kernel,), (padding,), (dilation,) = (at.ints(name, 1) for name in ("kernel_size", "padding", "dilation"))
+    stride = at.integer("stride") if at.optional("stride") else kernel
+    op = MaxPool2d((1, kernel), (1, stride), (0, padding), (1, dilation), at.flag("ceil_mode"))
+    return _as_image(at, op)
+
+
+def avg_pool1d(at: At) -> Value:
+    (kernel,), (padding,) = (at.ints(name, 1) for name in ("kernel_size", "padding"))
+    stride = at.integer("stride") if at.optional("stride") else kernel
+    op = AvgPool2d((1, kernel), (1, stride), (0, padding), at.flag("ceil_mode"), at.flag("count_include_pad"))
+    return _as_image(at, op)
+
+
+def adaptive_avg_pool1d(at: At) -> Value:
+    return _as_image(at, AdaptiveAvgPool2d((1, at.integer("output_size"))))
+
+
+def _as_image(at: At, op: MaxPool2d | AvgPool2d | AdaptiveAvgPool2d) -> Value:
+    """Pool [batch, channels, length] as images of height 1."""
+    x = at.activation("self")
+    if len(x.shape) != 3 or x.shape[0] != 1:
+        raise at.unsupported(f"its input is {list(x.shape)}", "give it [batch, channels, length]")
+    image = at.under(x, (1, x.shape[1], 1, x.shape[2]))
+    result = at.emit(op, image, shape=(1, at.shape[1], 1, at.shape[2]))
+    return at.reshape(result, at.shape)
+
+
 def adaptive_avg_pool2d(at: At) -> Value:
     x = at.activation("self")
-    size = at.pair("output_size")
+    size = _output_size(at, x)
     kernel = _cells(x.shape, size)
     if kernel is None:
         return at.emit(AdaptiveAvgPool2d(size), x.name)
@@ -41,13 +69,20 @@ def adaptive_avg_pool2d(at: At) -> Value:
 
 def adaptive_max_pool2d(at: At) -> tuple[Value, ...]:
     x = at.activation("self")
-    kernel = _cells(x.shape, at.pair("output_size"))
+    size = _output_size(at, x)
+    kernel = _cells(x.shape, size)
     if kernel is None:
         raise at.unsupported(
-            f"it pools {list(x.shape[-2:])} into {list(at.pair('output_size'))}, which does not divide",
+            f"it pools {list(x.shape[-2:])} into {list(size)}, which does not divide",
             "choose an output size that divides the image",
         )
     return (x if kernel == (1, 1) else at.emit(MaxPool2d(kernel, kernel), x.name),)
+
+
+def _output_size(at: At, x: Activation) -> Pair:
+    if len(x.shape) != 4:
+        raise at.unsupported(f"its input is {list(x.shape)}", "give it [batch, channels, height, width]")
+    return at.pair("output_size")
 
 
 def _cells(shape: tuple[int, ...], size: Pair) -> Pair | None:
@@ -58,20 +93,40 @@ def _cells(shape: tuple[int, ...], size: Pair) -> Pair | None:
     return height // size[0], width // size[1]
 
 
-def mean(at: At) -> Value:
-    x = at.activation("self")
-    axes = at.dims("dim", len(x.shape))
-    if len(x.shape) != 4 or sorted(axes) != [2, 3] or at.optional("dtype") is not None:
-        raise at.unsupported(f"it averages axes {list(axes)} of {list(x.shape)}", "average over height and width")
-    kernel = (x.shape[2], x.shape[3])
-    pooled = at.emit(AvgPool2d(kernel, kernel), x.name, shape=(*x.shape[:2], 1, 1))
-    return at.reshape(pooled, at.shape)
+def upsample_nearest(at: At) -> Value:
+    return _resize(at, ResizeMode.NEAREST, False)
+
+
+def upsample_bilinear(at: At) -> Value:
+    return _resize(at, ResizeMode.BILINEAR, at.flag("align_corners"))
+
+
+def upsample_bicubic(at: At) -> Value:
+    return _resize(at, ResizeMode.BICUBIC, at.flag("align_corners"))
+
+
+def _resize(at: At, mode: ResizeMode, align_corners: bool) -> Value:
+    """Factors are kept only where they say something else than the sizes do."""
+    x = at.activation("input")
+    factors = at.optional("scale_factors")
+    scales = None
+    if isinstance(factors, tuple) and len(factors) == 2 and len(x.shape) == 4:
+        vertical, horizontal = (float(factor) for factor in factors if isinstance(factor, int | float))
+        if (x.shape[2] * vertical, x.shape[3] * horizontal) != at.shape[2:]:
+            scales = vertical, horizontal
+    height, width = at.shape[-2:]
+    return at.emit(Resize((height, width), mode, align_corners, scales), x.name)
 
 
 POOL: Mapping[str, Rule] = {
+    "aten.max_pool1d.default": max_pool1d,
     "aten.max_pool2d.default": max_pool2d,
+    "aten.avg_pool1d.default": avg_pool1d,
     "aten.avg_pool2d.default": avg_pool2d,
+    "aten.adaptive_avg_pool1d.default": adaptive_avg_pool1d,
     "aten.adaptive_avg_pool2d.default": adaptive_avg_pool2d,
     "aten.adaptive_max_pool2d.default": adaptive_max_pool2d,
-    "aten.mean.dim": mean,
+    "aten.upsample_nearest2d.vec": upsample_nearest,
+    "aten.upsample_bilinear2d.vec": upsample_bilinear,
+    "aten.upsample_bicubic2d.vec": upsample_bicubic,
 }

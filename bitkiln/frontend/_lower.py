@@ -145,7 +145,11 @@ class At:
         return tuple(axis % rank for axis in axes)
 
     def dim(self, name: str, rank: int) -> int:
-        return self.dims(name, rank)[0]
+        """One axis as a number from 0."""
+        axes = self.dims(name, rank)
+        if self.call.arguments[name] is None or len(axes) != 1:
+            raise self._wrong(name, "one axis")
+        return axes[0]
 
     def integer(self, name: str) -> int:
         return self.ints(name, 1)[0]
@@ -167,26 +171,42 @@ class At:
         return self.call.arguments[name]
 
     def emit(self, op: Op, *args: str, shape: Shape | None = None, suffix: str = "") -> Activation:
-        """Append an operation; `shape` is its result's ATen shape, by default the call's."""
+        """Append an operation. `shape` is its result's ATen shape, by default the call's; the Graph's may have a batch
+        axis more."""
         build, expected = self.lowering.build, self.shape if shape is None else shape
         name = build.add(op, args, self.call.name + suffix, self.call.loc)
         found = build.types[name].shape
-        if found != carried(expected):
+        if found not in (carried(expected), (1, *expected)):
             raise bad_program(
                 f"{self.call.target} gives shape {list(found)}, but the program says {list(expected)}", self.call.loc
             )
-        return Activation(name, expected)
+        return self.reshape(Activation(name, expected), expected)
 
     def reshape(self, x: Activation, shape: Shape, suffix: str = ".reshape") -> Activation:
         """The same elements under another ATen shape; no operation if the Graph's shape stays."""
-        return self.under(x, carried(shape), shape, suffix)
+        return Activation(self.under(x, carried(shape), suffix), shape)
 
-    def under(self, x: Activation, graph_shape: Shape, shape: Shape, suffix: str = ".reshape") -> Activation:
-        """Like `reshape`, but carried under `graph_shape`, for operations that need their axes elsewhere."""
+    def under(self, x: Activation, graph_shape: Shape, suffix: str = ".reshape") -> str:
+        """The value under another shape of the Graph, for operations that need its axes elsewhere."""
         if self.lowering.build.types[x.name].shape == graph_shape:
-            return Activation(x.name, shape)
-        name = self.lowering.build.add(Reshape(graph_shape), (x.name,), self.call.name + suffix, self.call.loc)
-        return Activation(name, shape)
+            return x.name
+        return self.lowering.build.add(Reshape(graph_shape), (x.name,), self.call.name + suffix, self.call.loc)
+
+    def along(self, x: Activation, *dims: int) -> tuple[str, int]:
+        """The value for an operation along these ATen axes, and what to add to an axis: 1 if the Graph's value has a
+        batch axis more, which it needs where the program's own first axis takes part."""
+        if x.shape[:1] == (1,) and 0 not in dims:
+            return x.name, 0
+        return self.under(x, (1, *x.shape)), 1
+
+    def aligned(self, value: Value, rank: int) -> str:
+        """An operand with `rank` ATen axes, new ones in front, for an operation that broadcasts to the call's shape."""
+        shape = (*[1] * (rank - len(value.shape)), *value.shape)
+        if self.shape[:1] != (1,) or len(self.shape) < rank:
+            shape = (1, *shape)
+        if isinstance(value, Known):
+            return self.lowering.constant(value, self.call.loc, shape)
+        return self.under(value, shape)
 
     def unsupported(self, reason: str, hint: str = "") -> ToolError:
         return fail("unsupported-op", f"{self.call.target} is not supported here: {reason}", self.call.loc, hint)

@@ -42,6 +42,12 @@ def import_program(exported: ExportedProgram, name: str, model_file: Path | None
     return finish(read_exported(decomposed, name, model_file))
 
 
+def import_shapes(module: nn.Module, input_shape: tuple[int, ...], name: str) -> tuple[Program, Graph]:
+    """Return the program and its Graph as it was traced, for counting: no weight is read (see SkipInitialisation)."""
+    program = read_exported(export_module(module, input_shape), name)
+    return program, lower(program, RULES)
+
+
 def finish(program: Program) -> Graph:
     """Lower a program and bring the Graph to its canonical form."""
     graph = lower(program, RULES)

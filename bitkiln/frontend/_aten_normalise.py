@@ -1,0 +1,186 @@
+"""ATen's normalisations and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from bitkiln.ir.ops import (
+    Add,
+    ArgMax,
+    AvgPool2d,
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    LogSoftmax,
+    Mul,
+    Op,
+    ReduceMax,
+    ReduceMean,
+    ReduceNorm,
+    ReduceSum,
+    Softmax,
+)
+
+from ._lower import At, Known, Rule, Value
+
+
+def batch_norm(at: At) -> tuple[Value, ...]:
+    return (_batch_norm(at),)
+
+
+def batch_norm_training(at: At) -> Value:
+    """The overload of a program that was not decomposed: it says itself whether it trains."""
+    if at.flag("training"):
+        raise at.unsupported("the model is in training mode", "call model.eval() before the export")
+    return _batch_norm(at)
+
+
+def _batch_norm(at: At) -> Value:
+    x = at.activation("input")
+    mean, variance = at.known("running_mean"), at.known("running_var")
+    if mean is None or variance is None:
+        raise at.unsupported("it has no running statistics", "use BatchNorm with track_running_stats=True")
+    one = torch.ones_like(mean.data)
+    gamma = at.known("weight") or Known(f"{at.call.name}.weight", one)
+    beta = at.known("bias") or Known(f"{at.call.name}.bias", torch.zeros_like(one))
+    if x.shape[0] == 1:
+        names = [at.lowering.constant(known, at.call.loc) for known in (gamma, beta, mean, variance)]
+        return at.emit(BatchNorm(at.number("eps")), x.name, *names)
+    # The batch axis is merged with another: scale and shift along the program's axis 1.
+    scale = gamma.data.double() / torch.sqrt(variance.data.double() + at.number("eps"))
+    shift = beta.data - mean.data * scale
+    shape = (-1, *[1] * (len(x.shape) - 2))
+    scaled, shifted = (
+        at.lowering.constant(Known(f"{at.call.name}.{what}", data.float().reshape(shape)), at.call.loc)
+        for what, data in (("scale", scale), ("shift", shift))
+    )
+    return at.emit(Add(), at.emit(Mul(), x.name, scaled).name, shifted)
+
+
+def layer_norm(at: At) -> Value:
+    return _layer_norm(at)
+
+
+def native_layer_norm(at: At) -> tuple[Value, ...]:
+    return (_layer_norm(at),)
+
+
+def _layer_norm(at: At) -> Value:
+    x = at.activation("input")
+    shape = at.optional("normalized_shape")
+    axes = len(shape) if isinstance(shape, tuple) else 1
+    name, _ = at.along(x, len(x.shape) - axes)
+    return at.emit(LayerNorm(axes, at.number("eps")), name, *_parameters(at))
+
+
+def group_norm(at: At) -> Value:
+    return at.emit(GroupNorm(at.integer("num_groups"), at.number("eps")), at.activation("input").name, *_parameters(at))
+
+
+def instance_norm(at: At) -> Value:
+    if not at.flag("use_input_stats"):
+        return _batch_norm(at)
+    x = at.activation("input")
+    return at.emit(GroupNorm(x.shape[1], at.number("eps")), x.name, *_parameters(at))
+
+
+def _parameters(at: At) -> tuple[str, ...]:
+    weight, bias = at.weight("weight"), at.weight("bias")
+    return tuple(name for name in (weight, bias) if name is not None)
+
+
+def softmax(at: At) -> Value:
+    return _along_dim(at, Softmax)
+
+
+def log_softmax(at: At) -> Value:
+    return _along_dim(at, LogSoftmax)
+
+
+def _along_dim(at: At, kind: type[Softmax] | type[LogSoftmax]) -> Value:
+    x = at.activation(next(iter(at.call.arguments)))
+    _check_dtype(at)
+    dim = at.dim("dim", len(x.shape))
+    name, offset = at.along(x, dim)
+    return at.emit(kind(dim + offset), name)
+
+
+def _check_dtype(at: At) -> None:
+    if at.call.arguments.get("dtype") not in (None, torch.float32):
+        raise at.unsupported(f"it computes in {at.optional('dtype')}", "compute in float32")
+
+
+def mean(at: At) -> Value:
+    """Over height and width it is pooling, which hardware has."""
+    x = at.activation("self")
+    _check_dtype(at)
+    dims = at.dims("dim", len(x.shape))
+    if len(x.shape) != 4 or x.shape[0] != 1 or sorted(dims) != [2, 3]:
+        return _reduce(at, dims, ReduceMean)
+    kernel = (x.shape[2], x.shape[3])
+    return at.reshape(at.emit(AvgPool2d(kernel, kernel), x.name, shape=(*x.shape[:2], 1, 1)), at.shape)
+
+
+def mean_of_all(at: At) -> Value:
+    _check_dtype(at)
+    return _reduce(at, tuple(range(len(at.activation("self").shape))), ReduceMean)
+
+
+def total(at: At) -> Value:
+    _check_dtype(at)
+    return _reduce(at, at.dims("dim", len(at.activation("self").shape)), ReduceSum)
+
+
+def largest(at: At) -> Value:
+    return _reduce(at, at.dims("dim", len(at.activation("self").shape)), ReduceMax)
+
+
+def largest_along(at: At) -> tuple[Value, ...]:
+    """Values only; a program that reads the indices finds no such value."""
+    return (largest(at),)
+
+
+def vector_norm(at: At) -> Value:
+    _check_dtype(at)
+    if at.number("ord") != 2:
+        raise at.unsupported(f"it is the norm of order {at.number('ord')}", "use the Euclidean norm")
+    return _reduce(at, at.dims("dim", len(at.activation("self").shape)), ReduceNorm)
+
+
+def _reduce(at: At, dims: tuple[int, ...], kind: type[ReduceMean | ReduceSum | ReduceMax | ReduceNorm]) -> Value:
+    x = at.activation("self")
+    name, offset = at.along(x, *dims)
+    keep = bool(at.call.arguments.get("keepdim", False))
+    op: Op = kind(tuple(sorted(dim + offset for dim in dims)), keep)
+    return at.emit(op, name)
+
+
+def argmax(at: At) -> Value:
+    x = at.activation("self")
+    rank = len(x.shape)
+    if rank != 2 or at.optional("dim") is None or at.dim("dim", rank) != 1 or at.flag("keepdim"):
+        raise at.unsupported(f"it looks at {list(x.shape)}", "take argmax(dim=1) of [batch, classes]")
+    return at.emit(ArgMax(), x.name)
+
+
+NORMALISE: Mapping[str, Rule] = {
+    "aten._native_batch_norm_legit_no_training.default": batch_norm,
+    "aten.batch_norm.default": batch_norm_training,
+    "aten.layer_norm.default": layer_norm,
+    "aten.native_layer_norm.default": native_layer_norm,
+    "aten.group_norm.default": group_norm,
+    "aten.instance_norm.default": instance_norm,
+    "aten.softmax.int": softmax,
+    "aten._softmax.default": softmax,
+    "aten.log_softmax.int": log_softmax,
+    "aten._log_softmax.default": log_softmax,
+    "aten.mean.dim": mean,
+    "aten.mean.default": mean_of_all,
+    "aten.sum.dim_IntList": total,
+    "aten.amax.default": largest,
+    "aten.max.dim": largest_along,
+    "aten.linalg_vector_norm.default": vector_norm,
+    "aten.argmax.default": argmax,
+}
