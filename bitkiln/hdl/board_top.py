@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Elaboratable, Module, ResetInserter
-from amaranth.lib import wiring
+from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from bitkiln.boards import Board, Family
@@ -58,8 +58,10 @@ class BoardTop(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.hosted = self._hosted
-        serial = platform.request("uart", self._board.uart)
-        m.d.comb += [self._hosted.rx.eq(serial.rx.i), serial.tx.o.eq(self._hosted.tx)]
+        serial = platform.request("uart", self._board.uart, dir="-")
+        m.submodules.rx_pin = rx_pin = io.Buffer("i", serial.rx)
+        m.submodules.tx_pin = tx_pin = io.Buffer("o", serial.tx)
+        m.d.comb += [self._hosted.rx.eq(rx_pin.i), tx_pin.o.eq(self._hosted.tx)]
         return m
 
 

@@ -22,7 +22,10 @@ def cycles_per_bit(clock_hz: int, baud: int) -> int:
     error = abs(clock_hz / cycles - baud) / baud
     if cycles < LEAST_CYCLES_PER_BIT or error > LARGEST_BAUD_ERROR:
         fastest = clock_hz // LEAST_CYCLES_PER_BIT
-        message = f"a clock of {clock_hz} Hz cannot make {baud} baud: {cycles} cycles per bit is {error:.1%} off"
+        message = (
+            f"a clock of {clock_hz} Hz cannot make {baud} baud: a bit would be {cycles} cycles and {error:.1%} off, "
+            f"but it must be at least {LEAST_CYCLES_PER_BIT} cycles and at most {LARGEST_BAUD_ERROR:.0%} off"
+        )
         raise fail("wrong-baud", message, hint=f"choose a whole part of the clock, at most {fastest} baud")
     return cycles
 

@@ -1,0 +1,109 @@
+"""Frames as bytes: their exact form, and answers found in whatever the line brings."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+import pytest
+
+from bitkiln.hdl.protocol import (
+    IDENTITY_BYTES,
+    Answer,
+    Command,
+    Identity,
+    Status,
+    StreamFormat,
+    encode_answer,
+    encode_request,
+    request_bytes,
+    take_answer,
+)
+from bitkiln.ir import ToolError
+from bitkiln.ir.units import Beat
+
+IMAGE = StreamFormat(Beat(lanes=3, bits=5, signed=True), beats=2)
+RESULT = StreamFormat(Beat(lanes=1, bits=20, signed=False), beats=4)
+IDENTITY = Identity(IMAGE, RESULT, 12_000_000, bytes(range(32)))
+
+
+def test_a_request_byte_by_byte() -> None:
+    frame = encode_request(Command.INFER, 7, b"\x01\x02")
+    assert frame[:-4].hex(" ") == "42 4b 02 07 02 00 00 00 01 02"
+    assert frame[-4:] == zlib.crc32(frame[:-4]).to_bytes(4, "little")
+    assert encode_request(Command.IDENTIFY, 1).hex(" ") == "42 4b 01 01 00 00 00 00 6f c1 aa be"
+
+
+def test_an_identity_byte_by_byte() -> None:
+    payload = IDENTITY.encode()
+    assert payload.hex(" ", 4) == (
+        "01000000 001bb700 03000501 02000000 01001400 04000000 "
+        "00010203 04050607 08090a0b 0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f"
+    )
+    assert len(payload) == IDENTITY_BYTES
+    assert Identity.decode(payload) == IDENTITY
+
+
+@pytest.mark.parametrize(("payload", "says"), [(b"", "nothing"), (b"\x02" + bytes(IDENTITY_BYTES - 1), "version 2")])
+def test_another_version_is_refused(payload: bytes, says: str) -> None:
+    with pytest.raises(ToolError) as caught:
+        Identity.decode(payload)
+    assert str(caught.value) == (
+        f"error[wrong-protocol]: expected a device that speaks protocol version 1, but it says {says}\n"
+        "  help: build and flash its design again with this bitkiln"
+    )
+
+
+def test_elements_are_packed_from_the_lowest_bits() -> None:
+    # 15 bits a beat in two bytes: -1 is 11111, 1 is 00001, -16 is 10000.
+    assert IMAGE.pack([-1, 1, -16, 0, 0, 15]).hex() == "3f40003c"
+    assert IMAGE.unpack(bytes.fromhex("3f40003c")) == (-1, 1, -16, 0, 0, 15)
+    assert IMAGE.unpack(bytes.fromhex("3fc0003c")) == (-1, 1, -16, 0, 0, 15)
+    assert (IMAGE.total_bytes, RESULT.total_bytes, IMAGE.elements) == (4, 12, 6)
+    assert request_bytes(Command.INFER, IDENTITY) == 4
+    assert request_bytes(Command.RESET, IDENTITY) == 0
+
+
+@pytest.mark.parametrize("beat", [Beat(1, 1, False), Beat(7, 3, True), Beat(2, 8, True), Beat(5, 33, False)])
+def test_packing_is_undone_by_unpacking(beat: Beat) -> None:
+    layout = StreamFormat(beat, beats=6)
+    low, high = layout.code_range
+    codes = tuple(random.randint(low, high) for _ in range(layout.elements))
+    assert layout.unpack(layout.pack(codes)) == codes
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([1, 2, 3], "expected 6 elements, not 3"),
+        ([0, 0, 16, 0, 0, -17], "codes must be between -16 and 15, not 16"),
+    ],
+)
+def test_an_image_of_another_form_is_refused(codes: list[int], message: str) -> None:
+    with pytest.raises(ToolError) as caught:
+        IMAGE.pack(codes)
+    assert str(caught.value) == f"error[wrong-image]: {message}"
+
+
+def test_an_answer_is_found_among_noise() -> None:
+    frame = encode_answer(Status.OK, 9, b"bkb")
+    found = Answer(Status.OK, 9, b"bkb")
+    assert take_answer(frame, 3) == (found, b"")
+    assert take_answer(b"\x00bbk\xff" + frame + b"rest", 3) == (found, b"rest")
+    assert take_answer(encode_request(1, 9) + frame + frame, 3) == (found, frame)
+
+
+def test_an_unfinished_answer_is_kept() -> None:
+    frame = encode_answer(Status.WRONG_CRC, 9)
+    for end in range(1, len(frame)):
+        assert take_answer(b"noise" + frame[:end], 3) == (None, frame[:end])
+    assert take_answer(b"noise", 3) == (None, b"")
+
+
+@pytest.mark.parametrize("position", range(14))
+def test_a_damaged_answer_is_no_answer(position: int) -> None:
+    frame = bytearray(encode_answer(Status.OK, 9, b"ab"))
+    frame[position] ^= 0x10
+    good = encode_answer(Status.OK, 10, b"cd")
+    # A wrong length may make it wait for more than the frame: 300 further bytes are more than any answer.
+    assert take_answer(bytes(frame) + good + bytes(300), 64)[0] == Answer(Status.OK, 10, b"cd")
