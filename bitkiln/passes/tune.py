@@ -135,11 +135,10 @@ class _Training:
         """Take one step for each batch, in a new order; yield the part of the epoch that is done."""
         order = self.train[torch.randperm(len(self.train), generator=self.generator)]
         for start in range(0, len(order), self.options.batch):
-            part = start / len(order)
             for group in self.optimizer.param_groups:
-                group["lr"] = self._learning_rate((number + part) / self.options.epochs)
+                group["lr"] = self._learning_rate((number + start / len(order)) / self.options.epochs)
             self._step(order[start : start + self.options.batch])
-            yield part
+            yield min(1.0, (start + self.options.batch) / len(order))
 
     def constants(self, epoch: int) -> dict[str, Const]:
         """Return the constants now; raises ToolError `diverged` if training ran off."""

@@ -39,9 +39,9 @@ def test_the_whole_text_of_a_small_network() -> None:
         '%reshape = reshape(%x_quantise) {shape=[1,2]} : u8.f7[1,2] @ "model.py":7 "layers.reshape"\n'
         "%fc = linear(%reshape, %fc.weight, %fc.bias) "
         ': i14.f[10,9,9]@1[1,3] @ "model.py":7 "layers.fc"\n'
-        '%fc_requantise = requantise(%fc) {number="i16.f14", shift=[-4,-5,-5]} '
-        ': i16.f14[1,3] @ "model.py":7 "layers.fc"\n'
-        "%fc_dequantise = dequantise(%fc_requantise) {frac=[14]} : f32[1,3]\n"
+        '%fc_requantise = requantise(%fc) {number="i16.f13", shift=[-3,-4,-4]} '
+        ': i16.f13[1,3] @ "model.py":7 "layers.fc"\n'
+        "%fc_dequantise = dequantise(%fc_requantise) {frac=[13]} : f32[1,3]\n"
         "return %fc_dequantise\n"
     )
 
