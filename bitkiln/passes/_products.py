@@ -34,7 +34,7 @@ class Requantisation:
 
 @dataclass(frozen=True, eq=False)
 class ProductLayer(Layer):
-    """`weights` [groups * rows, columns] and `bias` [groups * rows] in stream order; the bias has the rounding constants.
+    """`weights` [groups * rows, columns] and `bias` [groups * rows] in stream order; the bias has the roundings.
 
     `simd_base` is the run of elements that arrive together and that `simd` must divide. `storage` and `multiplier` are
     what the user asked for, or None.

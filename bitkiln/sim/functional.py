@@ -76,7 +76,8 @@ def _matrix_vector(unit: MatrixVector, x: Codes) -> Codes:
         shift = np.array(unit.shift, np.int64)
         shifted = (total >> np.maximum(shift, 0)) << np.maximum(-shift, 0)
         total = np.clip(shifted, unit.lo, unit.hi)
-    return total.reshape(len(x), -1)
+    result: Codes = total.reshape(len(x), -1)
+    return result
 
 
 def _window(unit: Window, x: Codes) -> Codes:
@@ -111,13 +112,15 @@ def _pool(unit: Pool, x: Codes) -> Codes:
             result = windows.sum(2)
         case _:
             assert_never(unit.reduction)
-    return (_rescaled(result, unit.rescale) if unit.rescale else result).reshape(len(x), -1)
+    pooled: Codes = (_rescaled(result, unit.rescale) if unit.rescale else result).reshape(len(x), -1)
+    return pooled
 
 
 def _rescaled(x: Codes, rescale: Rescale) -> Codes:
     scaled = x * rescale.multiplier + rescale.half
     shifted = (scaled >> max(rescale.shift, 0)) << max(-rescale.shift, 0)
-    return np.clip(shifted, rescale.lo, rescale.hi)
+    clipped: Codes = np.clip(shifted, rescale.lo, rescale.hi)
+    return clipped
 
 
 def _check_fits(x: Codes, bits: int, signed: bool, place: str) -> None:
