@@ -150,17 +150,25 @@ def test_types_must_be_what_the_operation_gives() -> None:
         (Float(), torch.zeros(1, 2), "%w is f32[1,4] but its data has shape [1, 2]"),
         (Float(), torch.zeros(1, 4).double(), "%w of f32[1,4] must be stored as torch.float32, not torch.float64"),
         (Int(4), torch.zeros(1, 4), "%w of i4.f0[1,4] must be stored as torch.int8, not torch.float32"),
-        (Int(4), torch.tensor([[7, -9, 0, 0]]).to(torch.int8), "%w of i4.f0[1,4] must have codes from -8 to 7, not -9 to 7"),
-        (Int(4, False), torch.tensor([[16, 0, 0, 0]]).to(torch.uint8),
-         "%w of u4.f0[1,4] must have codes from 0 to 15, not 0 to 16"),
-        (Bipolar(), torch.tensor([[-1, 1, 1, 1]]).to(torch.int8), "%w of bipolar[1,4] must have codes from 0 to 1, not -1 to 1"),
-        (Ternary(), torch.tensor([[-1, 2, 1, 1]]).to(torch.int8), "%w of ternary[1,4] must have codes from -1 to 1, not -1 to 2"),
-        (Codebook(2, Float()), torch.tensor([[0, 4, 1, 1]]).to(torch.uint8),
-         "%w of codebook2(f32)[1,4] must have codes from 0 to 3, not 0 to 4"),
     ],
-)  # fmt: skip
+)
 def test_data_of_constants(number: Number, data: torch.Tensor, message: str) -> None:
     const = Const("w", TensorType((1, 4), number), data)
+    assert errors(Graph("g", (), (const,), (), ("w",))) == f"error[invalid-graph]: {message}"
+
+
+@pytest.mark.parametrize(
+    ("number", "codes", "message"),
+    [
+        (Int(4), [7, -9], "%w of i4.f0[2] must have codes from -8 to 7, not -9 to 7"),
+        (Int(4, False), [16, 0], "%w of u4.f0[2] must have codes from 0 to 15, not 0 to 16"),
+        (Bipolar(), [-1, 1], "%w of bipolar[2] must have codes from 0 to 1, not -1 to 1"),
+        (Ternary(), [-1, 2], "%w of ternary[2] must have codes from -1 to 1, not -1 to 2"),
+        (Codebook(2, Float()), [0, 4], "%w of codebook2(f32)[2] must have codes from 0 to 3, not 0 to 4"),
+    ],
+)
+def test_codes_of_constants(number: Number, codes: list[int], message: str) -> None:
+    const = Const("w", TensorType((2,), number), torch.tensor(codes).to(storage_dtype(number)))
     assert errors(Graph("g", (), (const,), (), ("w",))) == f"error[invalid-graph]: {message}"
 
 
