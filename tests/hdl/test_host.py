@@ -1,0 +1,150 @@
+"""The host program against a device that is played from a script: what it retries, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from bitkiln.hdl.host import Device, Inference
+from bitkiln.hdl.protocol import Command, Identity, Status, StreamFormat, encode_answer
+from bitkiln.ir import ToolError
+from bitkiln.ir.units import Beat
+
+BYTES = StreamFormat(Beat(lanes=1, bits=8, signed=False), beats=2)
+IDENTITY = Identity(BYTES, BYTES, 12_000_000, bytes(32))
+GOOD = (9).to_bytes(4, "little") + b"\x05\x06"
+
+Reply = Callable[[int], bytes]
+
+
+def good(tag: int) -> bytes:
+    return encode_answer(Status.OK, tag, GOOD)
+
+
+def late(tag: int) -> bytes:
+    """The answer to the request before, then this one's."""
+    return encode_answer(Status.OK, tag - 1, bytes(6)) + good(tag)
+
+
+def cut(tag: int) -> bytes:
+    return good(tag)[:-3]
+
+
+def noisy(tag: int) -> bytes:
+    return b"\x00\xffbk" + good(tag)
+
+
+def silent(tag: int) -> bytes:
+    return b""
+
+
+def too_short(tag: int) -> bytes:
+    return encode_answer(Status.OK, tag, GOOD[:-1])
+
+
+def says(status: Status) -> Reply:
+    return lambda tag: encode_answer(status, tag)
+
+
+def not_understood(tag: int) -> bytes:
+    return encode_answer(Status.NOISE, 0)
+
+
+class Script:
+    """Identifies itself, then answers each request with the next reply, in pieces of `piece` bytes."""
+
+    def __init__(self, replies: Sequence[Reply], piece: int = 3) -> None:
+        self.requests: list[bytes] = []
+        self._replies = list(replies)
+        self._piece = piece
+        self._outgoing = b""
+
+    def write(self, data: bytes, /) -> None:
+        self.requests.append(data)
+        if data[2] == Command.IDENTIFY:
+            self._outgoing += encode_answer(Status.OK, data[3], IDENTITY.encode())
+        else:
+            self._outgoing += self._replies.pop(0)(data[3])
+
+    def read(self, size: int, /) -> bytes:
+        size = min(size, self._piece)
+        came, self._outgoing = self._outgoing[:size], self._outgoing[size:]
+        return came
+
+
+def device(*replies: Reply) -> Device:
+    return Device(Script(replies), timeout_s=0)
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        (good,),
+        (late,),
+        (noisy,),
+        (silent, good),
+        (cut, good),
+        (not_understood, good),
+        (says(Status.WRONG_CRC), good),
+        (says(Status.TIMED_OUT), says(Status.OVERRUN), good),
+    ],
+)
+def test_a_damaged_exchange_is_repeated(replies: Sequence[Reply]) -> None:
+    script = Script(replies)
+    assert Device(script, timeout_s=0).infer([1, 2]) == Inference((5, 6), 9)
+    sent = script.requests[1:]
+    assert len(sent) == len(replies)
+    assert all(request[:3] == b"BK\x02" and request[8:10] == b"\x01\x02" for request in sent)
+    assert len({request[3] for request in sent}) == len(sent), "each attempt has a tag of its own"
+
+
+def test_the_design_is_asked_for_once() -> None:
+    script = Script([good, good])
+    host = Device(script, timeout_s=0)
+    host.infer([1, 2])
+    host.infer([3, 4])
+    assert [request[2] for request in script.requests] == [Command.IDENTIFY, Command.INFER, Command.INFER]
+
+
+def test_tags_begin_again_after_255() -> None:
+    script = Script([good] * 300)
+    host = Device(script, timeout_s=0)
+    for _ in range(300):
+        host.infer([1, 2])
+    assert [request[3] for request in script.requests] == [1 + number % 255 for number in range(301)]
+
+
+@pytest.mark.parametrize(
+    ("replies", "message"),
+    [
+        (
+            (silent, silent, silent),
+            "error[no-answer]: the device did not answer INFER within 0 s\n"
+            "  help: check the port, its baud rate, and that the board is flashed",
+        ),
+        (
+            (silent, says(Status.WRONG_CRC), not_understood),
+            "error[link-failed]: INFER failed 3 times; the device said nothing, WRONG_CRC, NOISE\n"
+            "  help: check the cable and the baud rate",
+        ),
+        (
+            (says(Status.STUCK),),
+            "error[device-stuck]: the accelerator took the image but did not finish, so the device reset it\n"
+            "  help: check that this design passed `bitkiln verify`",
+        ),
+        ((too_short,), "error[link-failed]: expected a result of 6 bytes, not 5"),
+    ],
+)
+def test_a_failure_says_what_the_device_said(replies: Sequence[Reply], message: str) -> None:
+    with pytest.raises(ToolError) as caught:
+        device(*replies).infer([1, 2])
+    assert str(caught.value) == message
+
+
+def test_an_image_of_another_form_is_not_sent() -> None:
+    script = Script([])
+    with pytest.raises(ToolError) as caught:
+        Device(script, timeout_s=0).infer([1, 2, 3])
+    assert str(caught.value) == "error[wrong-image]: expected 2 elements, not 3"
+    assert len(script.requests) == 1
