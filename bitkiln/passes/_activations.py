@@ -6,11 +6,69 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bitkiln.ir import Graph, Int, Node
-from bitkiln.ir.ops import Add, AvgPool2d, Clip, Conv2d, Linear, Op, Relu
+from bitkiln.ir import Graph, Int, Node, verify
+from bitkiln.ir.ops import (
+    Add,
+    AvgPool2d,
+    Clip,
+    Conv2d,
+    Expand,
+    Flip,
+    Linear,
+    MaxPool2d,
+    Op,
+    Pad,
+    Permute,
+    Relu,
+    Reshape,
+    Roll,
+    Slice,
+    Take,
+)
 
 ACCUMULATING = (Linear, Conv2d, Add, AvgPool2d)
 """Operations whose exact result is wider than its arguments: a requantisation follows each."""
+
+MOVES = (MaxPool2d, Reshape, Permute, Slice, Pad, Expand, Roll, Flip, Take)
+"""Operations that hand codes on as they are, in the same format."""
+
+
+def sole_source(graph: Graph, value: str) -> Node | None:
+    """Return the node that computes what `value` holds, before any moves, if nothing else reads it on the way."""
+    node = graph.node.get(value)
+    if node is None or len(graph.users[value]) != 1 or value in graph.outputs:
+        return None
+    return sole_source(graph, node.args[0]) if isinstance(node.op, MOVES) else node
+
+
+def hoist_activations(graph: Graph) -> Graph:
+    """Return the graph with each ReLU or Clip before the moves that separate it from its accumulating node.
+
+    The largest of clipped elements is the largest one, clipped: `relu(max_pool2d(conv(x)))` becomes
+    `max_pool2d(relu(conv(x)))`, whose ReLU costs nothing.
+    """
+    for node in graph.nodes:
+        before = graph.node.get(node.args[0])
+        if before and isinstance(node.op, Relu | Clip) and isinstance(before.op, MOVES):
+            source = sole_source(graph, before.name)
+            if source and isinstance(source.op, ACCUMULATING):
+                return hoist_activations(_swapped(graph, before, node))
+    return graph
+
+
+def _swapped(graph: Graph, move: Node, activation: Node) -> Graph:
+    """The graph with the activation in the place of the move before it, and the move behind."""
+    first = replace(activation, args=move.args, type=graph.types[move.args[0]])
+    then = replace(move, args=(activation.name,), type=activation.type)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node is move:
+            nodes += [first, then]
+        elif node is not activation:
+            args = tuple(move.name if arg == activation.name else arg for arg in node.args)
+            nodes.append(replace(node, args=args))
+    outputs = tuple(move.name if name == activation.name else name for name in graph.outputs)
+    return verify(replace(graph, nodes=tuple(nodes), outputs=outputs))
 
 
 def fused_activations(graph: Graph) -> Mapping[str, Node]:

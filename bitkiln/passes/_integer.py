@@ -20,15 +20,13 @@ from bitkiln.ir.ops import (
     Conv2d,
     Dequantise,
     Linear,
-    MaxPool2d,
     Quantise,
     Relu,
     Requantise,
-    Reshape,
     SumPool2d,
 )
 
-from ._activations import saturated, upper_code
+from ._activations import MOVES, saturated, upper_code
 from ._codes import exact_const, int_const, rounded, to_codes
 from ._reciprocal import reciprocal
 
@@ -82,7 +80,7 @@ class IntegerForm:
                 self.values[node.name] = self.build.add(node.op, parts, node.name, node.loc)
             case Relu() | Clip():
                 self._saturate(node)
-            case MaxPool2d() | Reshape() | ArgMax():
+            case op if isinstance(op, (*MOVES, ArgMax)):
                 x = self.values[node.args[0]]
                 self.values[node.name] = self.build.add(node.op, (x,), node.name, node.loc)
             case _:

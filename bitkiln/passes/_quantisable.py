@@ -15,13 +15,13 @@ from bitkiln.ir.ops import (
     Concat,
     Conv2d,
     Linear,
-    MaxPool2d,
+    Pad,
     Relu,
     Reshape,
     ScaleShift,
 )
 
-from ._activations import is_supported_clip
+from ._activations import MOVES, is_supported_clip
 
 
 def has_codes(graph: Graph) -> bool:
@@ -74,7 +74,9 @@ def _obstacle(graph: Graph, node: Node) -> tuple[str, str]:
         case Clip() if not is_supported_clip(node.op):
             limits = f"clip from {node.op.lo:g} to {node.op.hi:g} has no integer form"
             return f"{limits}: it must go from 0 or minus a power of two to a number that is not negative", ""
-        case Clip() | Relu() | Add() | MaxPool2d() | Reshape() | Concat() | ArgMax():
+        case Pad(value=value) if value != 0:
+            return f"pad with {value:g} has no integer form; only with 0", ""
+        case op if isinstance(op, (*MOVES, Clip, Relu, Add, Concat, ArgMax)):
             return "", ""
         case _:
             return f"{node.op.name} has no integer form", ""

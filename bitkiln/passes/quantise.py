@@ -11,9 +11,17 @@ from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from bitkiln.ir import Diagnostic, Graph, Int, Node, ToolError, exact_dtype, fail, known_names
-from bitkiln.ir.ops import ArgMax, Clip, Concat, Conv2d, Linear, MaxPool2d, Relu, Reshape
+from bitkiln.ir.ops import ArgMax, Clip, Concat, Conv2d, Linear, Relu
 
-from ._activations import ACCUMULATING, clipping_below, fused_activations, rectifies
+from ._activations import (
+    ACCUMULATING,
+    MOVES,
+    clipping_below,
+    fused_activations,
+    hoist_activations,
+    rectifies,
+    sole_source,
+)
 from ._base import Context, Keeps, Pass
 from ._data import check_samples
 from ._integer import IntegerForm
@@ -80,7 +88,7 @@ class Quantise(Pass):
         """Return the integer graph; raises ToolError for unsupported operations, unfit samples and unknown layers."""
         check_quantisable(graph)
         check_samples(graph, context.calibration, "calibration data")
-        graph = expand_scale_shift(graph)
+        graph = hoist_activations(expand_scale_shift(graph))
         widths = self._widths(graph)
         fused = fused_activations(graph)
         wanted = _wanted(graph, fused, widths, self._input_format(graph, context))
@@ -156,8 +164,7 @@ def _output_layers(graph: Graph) -> set[str]:
     for node in reversed(graph.nodes):
         users = graph.users[node.name]
         keeps_format = all(
-            isinstance(user.op, MaxPool2d | Reshape | Relu | Clip | ArgMax)
-            and (user.name in outer or isinstance(user.op, ArgMax))
+            isinstance(user.op, (*MOVES, Relu, Clip, ArgMax)) and (user.name in outer or isinstance(user.op, ArgMax))
             for user in users
         )
         if keeps_format and (users or node.name in graph.outputs):
@@ -203,7 +210,7 @@ def _shared_formats(graph: Graph, formats: Mapping[str, Int]) -> dict[str, Int]:
     for node in reversed(graph.nodes):
         if isinstance(node.op, Concat):
             common = shared[node.name]
-            for source in (_source(graph, arg) for arg in node.args):
+            for source in (sole_source(graph, arg) for arg in node.args):
                 if source and source.name in shared and _can_be(shared[source.name], common, source):
                     shared[source.name] = common
     return shared
@@ -212,11 +219,3 @@ def _shared_formats(graph: Graph, formats: Mapping[str, Int]) -> dict[str, Int]:
 def _can_be(number: Int, common: Int, source: Node) -> bool:
     """True if the result of `source` may be written in `common` instead of `number`: only the point differs."""
     return replace(number, frac=common.frac) == common == clipping_below(common, source.op)
-
-
-def _source(graph: Graph, value: str) -> Node | None:
-    """The node behind operations that keep the format, if nothing else reads what it computes."""
-    node = graph.node.get(value)
-    if node is None or len(graph.users[value]) != 1 or value in graph.outputs:
-        return None
-    return _source(graph, node.args[0]) if isinstance(node.op, MaxPool2d | Reshape) else node

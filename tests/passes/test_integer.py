@@ -16,13 +16,19 @@ from bitkiln.ir.ops import (
     Clip,
     Concat,
     Conv2d,
+    Flip,
     Linear,
     MaxPool2d,
     Op,
+    Pad,
+    Permute,
     Relu,
     Requantise,
     Reshape,
+    Roll,
     ScaleShift,
+    Slice,
+    Take,
 )
 from bitkiln.passes import Calibration, Quantise
 
@@ -111,6 +117,46 @@ def test_an_activation_whose_argument_others_read_is_its_own_requantisation(op: 
     y = network.op(Linear(), network.x, network.const("w", torch.tensor([[1.0]])), name="y")
     graph = quantised(network.graph(y, network.op(op, y)), torch.tensor([[-5.0], [5.0]]))
     assert expected in lines(graph)
+
+
+@pytest.mark.parametrize("op", [Relu(), Clip(0.0, 0.5)])
+def test_an_activation_behind_max_pooling_joins_the_layer_before(op: Op) -> None:
+    network = Network((1, 4, 4))
+    pooled = network.op(MaxPool2d((2, 2), (2, 2)), network.conv(network.x, 2, "conv", size=1))
+    flat = network.op(op, network.op(Reshape((1, 8)), pooled), name="act")
+    graph = network.graph(flat, network.linear(flat, 3, "fc"))
+    codes = quantised(graph)
+    names = ["x_quantise", "conv", "act", "max_pool2d", "reshape", "fc", "fc_requantise"]
+    assert [node.name for node in codes.nodes][:7] == names
+    assert str(codes.types["act"]).startswith("u8.")
+    x = samples(graph)
+    assert float((evaluate(codes, x)[0] - evaluate(graph, x)[0]).abs().max()) < 0.05
+
+
+def test_an_activation_stays_behind_a_pooling_that_others_read() -> None:
+    network = Network((1, 4, 4))
+    pooled = network.op(MaxPool2d((2, 2), (2, 2)), network.conv(network.x, 2, "conv", size=1))
+    codes = quantised(network.graph(pooled, network.op(Relu(), pooled)))
+    names = ["x_quantise", "conv", "conv_requantise", "max_pool2d", "relu", "max_pool2d_dequantise", "relu_dequantise"]
+    assert [node.name for node in codes.nodes] == names
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Permute((0, 2, 1, 3)),
+        Slice(1, 0, 2, 1),
+        Pad(((0, 0), (1, 0), (0, 2))),
+        Roll((1,), (2,)),
+        Flip((3,)),
+        Take(2, (1, 1, 0)),
+    ],
+)
+def test_moves_stay_on_codes(op: Op) -> None:
+    network = Network((3, 2, 2))
+    graph = quantised(network.graph(network.op(op, network.x)))
+    assert [node.op.name for node in graph.nodes] == ["quantise", op.name, "dequantise"]
+    assert graph.types[op.name].number == graph.types["x_quantise"].number
 
 
 def test_relu_of_unsigned_codes_is_nothing() -> None:

@@ -13,7 +13,9 @@ from bitkiln.ir.ops import (
     BatchNorm,
     Clip,
     Linear,
+    Pad,
     Relu,
+    Sigmoid,
 )
 from bitkiln.passes import Quantise
 
@@ -86,6 +88,20 @@ def test_clips_whose_ends_no_format_has(lo: float, hi: float) -> None:
         f"error[unsupported-op]: %clip: clip from {lo:g} to {hi:g} has no integer form: "
         "it must go from 0 or minus a power of two to a number that is not negative\n"
         "  --> model.py:7 (layers.clip)"
+    )
+
+
+def test_padding_with_other_numbers_than_0() -> None:
+    network = Network((3,))
+    assert error(network.graph(network.op(Pad(((1, 1),), value=0.5), network.x))) == (
+        "error[unsupported-op]: %pad: pad with 0.5 has no integer form; only with 0\n  --> model.py:7 (layers.pad)"
+    )
+
+
+def test_operations_without_an_integer_form() -> None:
+    network = Network((3,))
+    assert error(network.graph(network.op(Sigmoid(), network.x))) == (
+        "error[unsupported-op]: %sigmoid: sigmoid has no integer form\n  --> model.py:7 (layers.sigmoid)"
     )
 
 
