@@ -1,0 +1,195 @@
+"""The command `bitkiln`: one sub-command a verb. What the verbs do stands in `bitkiln.frontend.commands`.
+
+Exit codes: 0 done, 1 the design falls short (wrong bits or cycles, clock missed), 2 the input is wrong, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import bitkiln
+
+FALLS_SHORT, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; a user's mistake is a Diagnostic on standard error, no traceback."""
+    arguments = _parser().parse_args(argv)
+    from bitkiln.frontend.terminal import Terminal  # noqa: PLC0415  # --help stays fast
+    from bitkiln.ir.diagnostics import ToolError  # noqa: PLC0415
+
+    terminal = Terminal(arguments.json)
+    try:
+        code = _command(arguments.verb)(arguments, terminal)
+        sys.stdout.flush()
+    except ToolError as error:
+        terminal.errors(error.diagnostics)
+        return FALLS_SHORT if {found.slug for found in error.diagnostics} <= {"misses-clock"} else WRONG_INPUT
+    except KeyboardInterrupt:
+        terminal.say("interrupted; what was finished is kept, the same command goes on from there")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        terminal.say(f"error[cannot-write]: {error.filename or 'a file'}: {error.strerror}")
+        return WRONG_INPUT
+    return code
+
+
+def _command(verb: str) -> Callable[..., int]:
+    if verb == "list":
+        from bitkiln.frontend import listing  # noqa: PLC0415  # without torch, where it can be
+
+        return listing.list_things
+    from bitkiln.frontend import commands  # noqa: PLC0415
+
+    result: Callable[..., int] = getattr(commands, f"{verb}_command")
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bitkiln",
+        description="From a trained PyTorch network to a verified bitstream.",
+        epilog="Exit codes: 0 done, 1 the design falls short, 2 the input is wrong.",
+    )
+    parser.add_argument("--version", action="version", version=f"bitkiln {bitkiln.__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for add in (_run, _import, _compress, _simulate, _generate, _verify, _build, _report, _list):
+        add(verbs)
+    return parser
+
+
+Verbs = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _verb(verbs: Verbs, name: str, text: str, example: str) -> argparse.ArgumentParser:  # type: ignore[valid-type]  # private in argparse
+    verb: argparse.ArgumentParser = verbs.add_parser(  # type: ignore[attr-defined]
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    return verb
+
+
+def _run(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(
+        verbs, "run", "do all steps of a project, but those that are done", "bitkiln run examples/digits/project.toml"
+    )
+    verb.add_argument("project", type=Path, help="project.toml, or the folder that holds it")
+    verb.add_argument("--force", action="store_true", help="do finished steps again")
+    verb.add_argument("--until", metavar="STEP", help="stop after this step")
+    verb.add_argument("--data", metavar="PATH", help="take the samples from here instead of [data] path")
+    verb.add_argument("-o", "--output", type=Path, help="output folder instead of [output] folder")
+
+
+def _import(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(
+        verbs,
+        "import",
+        "read a model into a graph file",
+        "bitkiln import model.py:build --input-size 1,1,8,8 -o net.graph",
+    )
+    verb.add_argument("model", help="model.py:build, model.py:build(width=8), or a program.pt2")
+    verb.add_argument("--input-size", type=_shape, help="shape of the input with a batch of 1, e.g. 1,3,32,32")
+    verb.add_argument("--weights", type=Path, help="state dict (.safetensors or .pt) for the model")
+    verb.add_argument("-o", "--output", type=Path, help="graph file to write")
+
+
+def _compress(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(
+        verbs,
+        "compress",
+        "run passes on a graph",
+        "bitkiln compress net.graph --pass 'quantise{weight_bits=8}' --data digits -o small.graph",
+    )
+    verb.add_argument("graph", type=Path, help="graph file written by import")
+    verb.add_argument(
+        "--pass",
+        dest="passes",
+        action="append",
+        default=[],
+        metavar="PASS",
+        help="pass with options, in order; repeatable",
+    )
+    _data_argument(verb)
+    verb.add_argument("-o", "--output", type=Path, help="graph file to write")
+
+
+def _simulate(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(
+        verbs, "simulate", "predict cycles and energy of a quantised graph", "bitkiln simulate small.graph --json"
+    )
+    _plan_arguments(verb)
+    verb.add_argument("--technology", default="45nm", help="energy table (default: 45nm)")
+
+
+def _generate(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(verbs, "generate", "write the accelerator's Verilog", "bitkiln generate rtl small.graph -o rtl")
+    verb.add_argument("backend", choices=("rtl",), help="what to generate")
+    _plan_arguments(verb)
+    verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
+
+
+def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(
+        verbs,
+        "verify",
+        "run the RTL on test images against golden model and prediction",
+        "bitkiln verify small.graph --data digits --images 20 --simulator cocotb",
+    )
+    _plan_arguments(verb)
+    _data_argument(verb)
+    verb.add_argument("--images", type=int, default=200, help="test images to stream (default: 200)")
+    verb.add_argument("--simulator", choices=("compiled", "cocotb", "icarus"), default="compiled")
+    verb.add_argument("--no-back-pressure", action="store_true", help="skip the run with random stalls on both sides")
+    verb.add_argument("--seed", type=int, default=1, help="of the random stalls")
+
+
+def _build(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(verbs, "build", "make a bitstream", "bitkiln build small.graph --board icebreaker -o out")
+    _plan_arguments(verb)
+    verb.add_argument("--board", required=True, help="see `bitkiln list boards`")
+    verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
+
+
+def _report(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(
+        verbs,
+        "report",
+        "show what a run found, and write report.html anew",
+        "bitkiln report examples/digits/project.toml",
+    )
+    verb.add_argument("project", type=Path, help="project.toml, or the folder that holds it")
+
+
+def _list(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(verbs, "list", "list what there is", "bitkiln list boards")
+    verb.add_argument("what", choices=("ops", "passes", "units", "boards", "tools"), help="what to list")
+
+
+def _data_argument(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--data", required=True, metavar="FORMAT[:PATH]", help="digits, idx:FOLDER or npz:FILE")
+
+
+def _plan_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("graph", type=Path, help="quantised graph file")
+    verb.add_argument("--max-multipliers", type=int, help="budget for the automatic folding")
+    verb.add_argument("--target-interval", type=int, help="cycles an image to reach with the fewest multipliers")
+    verb.add_argument("--dsp", type=int, help="how many multipliers may be DSP blocks")
+    verb.add_argument("--clock-mhz", type=float, help="clock for rates (default: 12, or the board's)")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in text.replace("x", ",").split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers like 1,3,32,32, not {text!r}") from None

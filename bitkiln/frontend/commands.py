@@ -1,0 +1,280 @@
+"""What each verb of the command line does: files in, files out, a result to show."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from bitkiln.boards import find_board
+from bitkiln.hdl.verification import RtlSimulator, VerifyOptions
+from bitkiln.ir import (
+    Graph,
+    Plan,
+    fail,
+    from_plain,
+    known_names,
+    load_graph,
+    print_graph,
+    save_graph,
+    to_plain,
+    write_whole,
+)
+from bitkiln.passes import Context, Pass, accuracy, read_passes, run_passes
+from bitkiln.passes.schedule import PlanOptions, schedule
+from bitkiln.sim.dataflow import dataflow_cycles
+from bitkiln.sim.design import Design
+from bitkiln.sim.energy import find_technology
+from bitkiln.sim.queues import size_queues
+
+from .datasets import Dataset, DataSpec, calibration_inputs, check_shape, load_dataset
+from .import_model import import_reference
+from .pipeline import REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
+from .project import Project, load_project, with_data_path
+from .steps import check_output_folder, do_step
+from .terminal import Terminal, stopwatch, table
+
+FALLS_SHORT = 1
+
+
+def run_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """All steps of a project, each once."""
+    project = load_project(arguments.project)
+    if arguments.data:
+        project = with_data_path(project, arguments.data)
+    if arguments.output:
+        project = replace(project, output=arguments.output)
+    pipeline = Pipeline(project, terminal.progress)
+    names = [step.name for step in pipeline.steps]
+    if arguments.until and arguments.until not in names:
+        raise fail("unknown-step", f"there is no step {arguments.until!r}", hint=known_names(arguments.until, names))
+    check_output_folder(project.output)
+    torch.manual_seed(0)
+    for step in pipeline.steps:
+        with stopwatch() as seconds, terminal.step(step.name):
+            has_run = do_step(step, project.output, arguments.force)
+        terminal.say(f"{step.name:<9} {f'{seconds[0]:.1f} s' if has_run else 'up to date'}")
+        if step.name == arguments.until:
+            return 0
+    return _show_report(project, pipeline, terminal)
+
+
+def report_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """The report of a finished run, made anew from its artefacts."""
+    project = load_project(arguments.project)
+    pipeline = Pipeline(project, terminal.progress)
+    for step in pipeline.steps:
+        if step.name == "report":
+            do_step(step, project.output, force=True)
+    return _show_report(project, pipeline, terminal)
+
+
+def _show_report(project: Project, pipeline: Pipeline, terminal: Terminal) -> int:
+    report = json.loads((project.output / REPORT_JSON).read_text())
+    terminal.result(report, summary(report), f"report    {project.output / REPORT_HTML}")
+    found = pipeline.read_json(VERIFY)
+    if found["mismatches"] or found["cycle_mismatches"]:
+        terminal.say(f"the RTL differs from the golden model or the prediction:\n{found['findings']}")
+        return FALLS_SHORT
+    return 0
+
+
+def summary(report: dict[str, dict[str, object]]) -> Table:
+    """The few numbers of a run that matter most."""
+    cycles, verify, tested, storage = (report[key] for key in ("cycles", "verify", "accuracy", "storage"))
+    rows: list[tuple[str, object]] = [
+        ("accuracy float / golden", f"{tested['float']:.2%} / {tested['golden']:.2%}"),
+        ("bytes dense / stored", f"{storage['dense_bytes']:,} / {storage['stored_bytes']:,}"),
+        ("latency predicted / RTL", f"{cycles['latency']:,} / {cycles['rtl_latency']:,} cycles"),
+        ("interval predicted / RTL", f"{cycles['interval']:,} / {cycles['rtl_interval']:,} cycles"),
+        ("mismatches", f"{verify['mismatches']} on {verify['images']} images"),
+        ("images a second", f"{report['images_per_second']:,.0f} at {report['clock_mhz']} MHz"),
+        ("energy", f"{report['energy']['total_pj'] / 1e3:,.1f} nJ an image"),  # type: ignore[operator]  # plain JSON
+    ]
+    if report["bitstream"]["path"]:
+        used = ", ".join(
+            f"{kind} {share['used']:,}/{share['available']:,}"  # type: ignore[index]
+            for kind, share in report["resources"].items()
+        )
+        rows += [
+            ("resources", used),
+            ("Fmax", f"{report['fmax_mhz']:.1f} MHz"),
+            ("bitstream", report["bitstream"]["path"]),
+        ]
+    return table("", ("", ""), rows)
+
+
+def import_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """A model to a graph file."""
+    graph = import_reference(arguments.model, arguments.input_size, arguments.weights)
+    if arguments.output:
+        save_graph(graph, arguments.output)
+    nodes = [
+        {
+            "name": node.name,
+            "op": node.op.name,
+            "type": str(node.type),
+            "params": sum(graph.const[arg].type.elements for arg in node.args if arg in graph.const),
+            "macs": graph.macs(node),
+            "place": str(node.loc),
+        }
+        for node in graph.nodes
+    ]
+    plain = {"name": graph.name, "params": graph.params, "macs": graph.total_macs, "nodes": nodes}
+    columns = ("name", "op", "type", "params", "macs", "place")
+    shown = table(graph.name, columns, [[node[column] for column in columns] for node in nodes])
+    terminal.result(plain, shown, f"{graph.params:,} parameters, {graph.total_macs:,} multiply-accumulates")
+    return 0
+
+
+def compress_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """Passes on a graph."""
+    graph, passes, data = load_graph(arguments.graph), _passes(arguments.passes), _dataset(arguments.data)
+    check_shape(data, graph.inputs[0].type.shape[1:])
+    train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
+    calibration = torch.from_numpy(calibration_inputs(data, DataSpec.calibration_samples))
+    with terminal.step("compress"):
+        small = run_passes(graph, passes, Context(calibration, train_x, train_y, 0, graph, terminal.progress))
+        before, after = (
+            accuracy(g, torch.from_numpy(data.test_x), torch.from_numpy(data.test_y)) for g in (graph, small)
+        )
+    if arguments.output:
+        save_graph(small, arguments.output)
+    bits = [sum(const.type.bits for const in g.consts) for g in (graph, small)]
+    plain = {
+        "accuracy": {"before": before, "after": after},
+        "constant_bits": {"before": bits[0], "after": bits[1]},
+        "graph": print_graph(small).splitlines(),
+    }
+    lines = f"accuracy {before:.2%} -> {after:.2%}, constants {bits[0]:,} -> {bits[1]:,} bits"
+    terminal.result(plain, lines)
+    return 0
+
+
+def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """Cycles and energy of a quantised graph."""
+    plan = _plan(arguments)
+    design = Design.of(plan, dataflow_cycles(plan), find_technology(arguments.technology))
+    layers = [
+        {
+            "name": layer.name,
+            "unit": layer.unit,
+            "pe": layer.pe,
+            "simd": layer.simd,
+            "busy_cycles": layer.busy_cycles,
+            "utilisation": layer.utilisation,
+            "energy_pj": layer.energy.total_pj,
+        }
+        for layer in design.layers
+    ]
+    plain = {
+        "latency": design.latency_cycles,
+        "interval": design.interval_cycles,
+        "images_per_second": design.images_per_second,
+        "energy_pj": design.energy.total_pj,
+        "layers": layers,
+    }
+    rows = [
+        (
+            layer.name,
+            layer.unit,
+            layer.pe or "",
+            layer.simd or "",
+            layer.busy_cycles,
+            f"{layer.utilisation:.0%}",
+            f"{layer.energy.total_pj:,.0f}",
+        )
+        for layer in design.layers
+    ]
+    shown = table(plan.graph.name, ("stage", "unit", "PE", "SIMD", "busy", "utilisation", "pJ"), rows)
+    rate = f"{design.images_per_second:,.0f} images/s at {design.clock_hz / 1e6} MHz"
+    cycles = f"latency {design.latency_cycles:,}, interval {design.interval_cycles:,} cycles: {rate}"
+    terminal.result(plain, shown, f"{cycles}, {design.energy.total_pj / 1e3:,.1f} nJ an image")
+    return 0
+
+
+def generate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """The accelerator's Verilog and RTLIL in a folder."""
+    from bitkiln.hdl.generate import generate_rtl  # noqa: PLC0415  # the base install has no amaranth
+
+    bundle = generate_rtl(_plan(arguments))
+    folder = bundle.write(arguments.output)
+    files = {name: len(bundle[name]) for name in bundle.paths}
+    lines = [f"{folder / name}  {size:,} bytes" for name, size in files.items()]
+    terminal.result({"folder": str(folder), "files": files, "digest": bundle.digest()}, *lines)
+    return 0
+
+
+def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """The RTL against golden model and prediction."""
+    from bitkiln.hdl.equivalence import verify_plan  # noqa: PLC0415
+
+    simulator = RtlSimulator(arguments.simulator)
+    options = VerifyOptions(arguments.images, simulator, not arguments.no_back_pressure, arguments.seed)
+    plan, data = _plan(arguments), _dataset(arguments.data)
+    check_shape(data, plan.graph.inputs[0].type.shape[1:])
+    with terminal.step("verify"):
+        samples = torch.from_numpy(data.test_x)
+        found = verify_plan(plan, samples, options, on_step=lambda step: terminal.progress(step, 0))
+    lines = (
+        f"{found.images} images on {simulator.value}: {found.mismatches} wrong beats, {found.cycle_mismatches} in "
+        f"another cycle than predicted",
+        f"latency {found.rtl_latency:,} (predicted {found.predicted_latency:,}), "
+        f"interval {found.rtl_interval:,} (predicted {found.predicted_interval:,})",
+    )
+    terminal.result(to_plain(found), *lines, *([found.findings] if found.findings else []))
+    return 0 if found.is_exact else FALLS_SHORT
+
+
+def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """A bitstream in a folder."""
+    from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
+
+    board = find_board(arguments.board)
+    plan = _plan(arguments, board.clock_hz / 1e6)
+    with terminal.step("build"):
+        built = build_plan(plan, board, on_step=lambda step: terminal.progress(step, 0))
+    file = arguments.output / f"{plan.graph.name}{Path(built.file_name).suffix}"
+    write_whole(file, built.bitstream)
+    used = {kind.value: {"used": built.used[kind], "available": count} for kind, count in built.available}
+    plain = {"bitstream": str(file), "resources": used, "fmax_mhz": built.fmax_mhz, "clock_mhz": built.clock_mhz}
+    rows = [(kind, share["used"], share["available"]) for kind, share in used.items()]
+    clock = f"Fmax {built.fmax_mhz:.1f} MHz, the board's clock is {built.clock_mhz} MHz"
+    terminal.result(plain, table("", ("resource", "used", "available"), rows), clock, str(file))
+    return 0
+
+
+def _plan(arguments: argparse.Namespace, clock_mhz: float | None = None) -> Plan:
+    given = {
+        "max_multipliers": arguments.max_multipliers,
+        "target_interval": arguments.target_interval,
+        "dsp": arguments.dsp,
+        "clock_mhz": arguments.clock_mhz or clock_mhz,
+    }
+    options = PlanOptions(**{name: value for name, value in given.items() if value is not None})
+    graph: Graph = load_graph(arguments.graph)
+    return size_queues(schedule(graph, options))
+
+
+def _dataset(text: str) -> Dataset:
+    data_format, _, path = text.partition(":")
+    return load_dataset(from_plain(DataSpec, {"format": data_format, "path": path}, "--data"))
+
+
+def _passes(texts: list[str]) -> tuple[Pass, ...]:
+    """Read passes like `quantise{weight_bits=4, per_channel=false}`; the options are TOML."""
+    return read_passes([_pass_table(text) for text in texts], "--pass")
+
+
+def _pass_table(text: str) -> dict[str, object]:
+    name, brace, options = text.partition("{")
+    try:
+        return {"name": name.strip(), **(tomllib.loads(f"options = {{{options}")["options"] if brace else {})}
+    except tomllib.TOMLDecodeError as error:
+        hint = "write it like quantise{weight_bits=4, per_channel=false}"
+        raise fail("bad-value", f"--pass {text!r} cannot be read: {error}", hint=hint) from None

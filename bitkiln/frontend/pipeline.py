@@ -1,0 +1,202 @@
+"""The road from a project file to a report, as resumable steps whose artefacts are files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bitkiln.ir import Plan, fail, load_graph, save_graph, to_plain, write_whole
+from bitkiln.passes import Context, Progress, accuracy, no_progress, run_passes
+from bitkiln.passes.schedule import schedule
+from bitkiln.sim.dataflow import dataflow_cycles
+from bitkiln.sim.design import Design
+from bitkiln.sim.energy import find_technology
+from bitkiln.sim.queues import size_queues
+
+from .datasets import Dataset, calibration_inputs, check_shape, load_dataset
+from .import_model import import_reference
+from .model_reference import parse_reference
+from .project import Project
+from .steps import Step, file_digest, source_digest
+
+FLOAT_GRAPH = "model.graph.safetensors"
+GRAPH = "compressed.graph.safetensors"
+ACCURACY = "accuracy.json"
+CYCLES = "cycles.json"
+VERILOG = "rtl/top.v"
+VERIFY = "verify.json"
+BUILD = "build.json"
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Accuracies (0 to 1) on `images` test images."""
+
+    float_: float
+    golden: float
+    images: int
+
+
+class Pipeline:
+    """The steps of a project. What a step needs is read from the files of the steps before it, when it is needed."""
+
+    def __init__(self, project: Project, progress: Progress = no_progress) -> None:
+        self.project = project
+        self.progress = progress
+        self.folder = project.output
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps in order; without a board there is no build."""
+        build = (Step("build", (BUILD,), self._build_key, self._build),) if self.project.board else ()
+        return (
+            Step("import", (FLOAT_GRAPH,), self._import_key, self._import),
+            Step("compress", (GRAPH, ACCURACY), self._compress_key, self._compress),
+            Step("simulate", (CYCLES,), self._plan_key, self._simulate),
+            Step("generate", (VERILOG, "rtl/top.il", "rtl/plan.json"), self._plan_key, self._generate),
+            Step("verify", (VERIFY,), self._verify_key, self._verify),
+            *build,
+            Step("report", (REPORT_JSON, REPORT_HTML), self._report_key, self._report),
+        )
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        dataset = load_dataset(self.project.data.relative_to(self.project.root))
+        check_shape(dataset, self.project.model.input_shape[1:])
+        return dataset
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The Plan follows from the compressed graph and the options alone, so it is made anew, not stored."""
+        return size_queues(schedule(load_graph(self.folder / GRAPH), self.project.plan))
+
+    @cached_property
+    def design(self) -> Design:
+        technology = find_technology(self.project.simulate.technology)
+        return Design.of(self.plan, dataflow_cycles(self.plan), technology)
+
+    def _import_key(self) -> object:
+        model = self.project.model
+        file = self.project.root / parse_reference(model.reference).file
+        weights = self.project.root / model.weights if model.weights else None
+        sources = source_digest(file.parent) if file.is_file() else ""
+        digest = file_digest(weights) if weights and weights.is_file() else ""
+        return [to_plain(model), self.project.name, sources, digest]
+
+    def _import(self) -> None:
+        project = self.project
+        weights = project.root / project.model.weights if project.model.weights else None
+        reference = f"{project.root}/{project.model.reference}"
+        graph = import_reference(reference, project.model.input_shape, weights, project.name)
+        save_graph(graph, self.folder / FLOAT_GRAPH)
+
+    def _data_key(self) -> object:
+        path = self.project.root / self.project.data.path
+        files = [path] if path.is_file() else sorted(path.glob("*")) if self.project.data.path else []
+        return [
+            to_plain(self.project.data),
+            [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        ]
+
+    def _compress_key(self) -> object:
+        passes = [[step.name, to_plain(step)] for step in self.project.passes]
+        return [file_digest(self.folder / FLOAT_GRAPH), passes, self._data_key()]
+
+    def _compress(self) -> None:
+        graph, data = load_graph(self.folder / FLOAT_GRAPH), self.dataset
+        train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
+        calibration = torch.from_numpy(calibration_inputs(data, self.project.data.calibration_samples))
+        context = Context(calibration, train_x, train_y, 0, graph, self.progress)
+        compressed = run_passes(graph, self.project.passes, context)
+        self.progress("accuracy", 0)
+        test_x, test_y = self.test_set
+        tested = Tested(accuracy(graph, test_x, test_y), accuracy(compressed, test_x, test_y), len(test_x))
+        save_graph(compressed, self.folder / GRAPH)
+        self._write_json(ACCURACY, to_plain(tested))
+
+    @property
+    def test_set(self) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(self.dataset.test_x), torch.from_numpy(self.dataset.test_y)
+
+    def _plan_key(self) -> object:
+        return [file_digest(self.folder / GRAPH), to_plain(self.project.plan), to_plain(self.project.simulate)]
+
+    def _simulate(self) -> None:
+        design = self.design
+        content = {
+            "latency": design.latency_cycles,
+            "interval": design.interval_cycles,
+            "images_per_second": design.images_per_second,
+            "energy_pj": design.energy.total_pj,
+            "queue_depths": {stream.name: stream.depth for stream in self.plan.streams},
+        }
+        self._write_json(CYCLES, content)
+
+    def _generate(self) -> None:
+        from bitkiln.hdl.generate import generate_rtl  # noqa: PLC0415  # the base install has no amaranth
+
+        generate_rtl(self.plan).write(self.folder / "rtl")
+
+    def _verify_key(self) -> object:
+        return [self._plan_key(), to_plain(self.project.verify), self._data_key()]
+
+    def _verify(self) -> None:
+        from bitkiln.hdl.equivalence import verify_plan  # noqa: PLC0415
+
+        def say(step: str) -> None:
+            self.progress(step, 0)
+
+        found = verify_plan(self.plan, self.test_set[0], self.project.verify, on_step=say)
+        self._write_json(VERIFY, to_plain(found))
+
+    def _build_key(self) -> object:
+        assert self.project.board is not None
+        return [self._plan_key(), self.project.board.name]
+
+    def _build(self) -> None:
+        from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
+
+        assert self.project.board is not None
+        built = build_plan(self.plan, self.project.board, on_step=lambda step: self.progress(step, 0))
+        file = f"{self.project.name}{Path(built.file_name).suffix}"
+        write_whole(self.folder / file, built.bitstream)
+        content = {
+            "bitstream": file,
+            "bytes": len(built.bitstream),
+            "sha256": file_digest(self.folder / file),
+            "used": to_plain(built.used),
+            "fmax_mhz": built.fmax_mhz,
+            "clock_mhz": built.clock_mhz,
+            "tools": list(built.tool_versions),
+        }
+        self._write_json(BUILD, content)
+
+    def _report_key(self) -> object:
+        files = [FLOAT_GRAPH, GRAPH, ACCURACY, VERIFY, *([BUILD] if self.project.board else [])]
+        present = {name: file_digest(self.folder / name) for name in files if (self.folder / name).is_file()}
+        return [present, self._plan_key()]
+
+    def _report(self) -> None:
+        from .reporting import assemble_report  # noqa: PLC0415
+
+        report, page = assemble_report(self)
+        write_whole(self.folder / REPORT_JSON, report.encode())
+        write_whole(self.folder / REPORT_HTML, page.encode())
+
+    def read_json(self, name: str) -> dict[str, object]:
+        """Return an artefact's content; raises ToolError `missing-file` if its step has not been run."""
+        try:
+            content: dict[str, object] = json.loads((self.folder / name).read_text())
+        except FileNotFoundError:
+            raise fail("missing-file", f"{self.folder / name} is missing", hint="run the steps before it") from None
+        return content
+
+    def _write_json(self, name: str, content: object) -> None:
+        write_whole(self.folder / name, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())

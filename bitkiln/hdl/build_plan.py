@@ -1,0 +1,33 @@
+"""A Plan to a bitstream: its accelerator behind the host link, built for a board."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from bitkiln.boards import Board
+from bitkiln.ir import Plan, Stream
+
+from .accelerator import Accelerator
+from .build import BuildResult, build
+from .protocol import Identity, StreamFormat
+from .stream_design import StreamDesign
+
+
+def plan_identity(plan: Plan, board: Board) -> Identity:
+    """Return what the chip will say of itself; its digest is that of the accelerator's RTLIL."""
+    rtlil = StreamDesign.of(Accelerator(plan)).rtlil
+    source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
+    return Identity(_format(source), _format(sink), board.clock_hz, hashlib.sha256(rtlil.encode()).digest())
+
+
+def build_plan(
+    plan: Plan, board: Board, *, cache: Path | None = None, on_step: Callable[[str], None] = lambda step: None
+) -> BuildResult:
+    """Build the plan for `board`; see `bitkiln.hdl.build.build` for the cache and what is raised."""
+    return build(Accelerator(plan), plan_identity(plan, board), board, cache=cache, on_step=on_step)
+
+
+def _format(stream: Stream) -> StreamFormat:
+    return StreamFormat(stream.beat, stream.beats)
