@@ -15,8 +15,11 @@ help: ## list what can be made
 
 setup: $(READY) ## make .venv with the versions of constraints.txt
 
-demo: $(READY) ## train, compress, generate, verify and build the digits network
+demo: $(READY) examples/digits/weights.safetensors ## train, compress, generate, verify and build the digits network
 	$(BIN)/bitkiln run examples/digits/project.toml
+
+examples/digits/weights.safetensors: examples/digits/model.py examples/digits/train.py | $(READY)
+	$(BIN)/python examples/digits/train.py
 
 lint: $(READY) ## style, format and types
 	$(BIN)/ruff check
