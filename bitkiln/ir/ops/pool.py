@@ -28,10 +28,10 @@ def _pooled(
             padding[i] == 0 or dilation[i] <= x.shape[2 + i],
             f"with dilation {list(dilation)} some pooling windows of {list(x.shape)} see only padding",
         )
-        expect(span >= 0, f"the {list(kernel)} pooling kernel is larger than the padded input {list(x.shape)}")
         size = (-(-span // stride[i]) if ceil_mode else span // stride[i]) + 1
         if ceil_mode and (size - 1) * stride[i] >= x.shape[2 + i] + padding[i]:
             size -= 1  # a window must start inside the input or its leading padding
+        expect(size > 0, f"the {list(kernel)} pooling kernel is larger than the padded input {list(x.shape)}")
         sizes.append(size)
     return (x.shape[0], x.shape[1], *sizes)
 
