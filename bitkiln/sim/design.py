@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bitkiln.ir import Plan, Stage
+from bitkiln.ir.ops import Reshape
 from bitkiln.ir.units import Fork, MatrixVector, Resize, Window
 
 from .activity import Activity, plan_activity
@@ -161,11 +162,21 @@ def _layer(plan: Plan, stage: Stage, cycles: DataflowCycles, spent: Energy) -> L
 
 
 def _op(plan: Plan, stage: Stage) -> str | None:
-    """The operation that gave the stage its name, or its result; None for units that only move beats."""
+    """The first operation that the stage computes, reshapes apart; None for units that only move beats."""
     if isinstance(stage.unit, Window | Resize | Fork):
         return None
-    node = plan.graph.node.get(stage.name) or plan.graph.node.get(stage.node)
-    return node.op.name if node else None
+    taken = {_value(plan, name) for name in stage.inputs}
+    found, node = None, plan.graph.node.get(stage.node)
+    while node is not None:
+        found = found if isinstance(node.op, Reshape) else node.op.name
+        node = None if taken.intersection(node.args) else plan.graph.node.get(node.args[0])
+    return found
+
+
+def _value(plan: Plan, stream: str) -> str:
+    """The value of the graph that a stream carries."""
+    producer = plan.producer.get(stream)
+    return plan.stages[producer[0]].node if producer else plan.input_value
 
 
 def _link(plan: Plan, name: str, cycles: DataflowCycles) -> Link:
