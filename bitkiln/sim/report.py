@@ -124,7 +124,7 @@ class Report:
         )
 
     def to_json(self) -> str:
-        """Return report.json: the same report gives the same bytes. Every key is always there; see the docs."""
+        """Return report.json: the same report gives the same bytes, and every key is there for every report."""
         return json.dumps(_plain(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
