@@ -34,6 +34,17 @@ class Const:
     type: TensorType
     data: Tensor
 
+    @cached_property
+    def code_range(self) -> tuple[int, int]:
+        """Smallest and largest code that occurs."""
+        low, high = self.data.aminmax()
+        return int(low), int(high)
+
+    @cached_property
+    def row_sums(self) -> tuple[Tensor, Tensor]:
+        """Sums of the positive and of the negative codes of each row of axis 0, as int64."""
+        return row_sums(self.data)
+
 
 @dataclass(frozen=True)
 class Node:
@@ -158,7 +169,7 @@ def _check_const(const: Const) -> list[Diagnostic]:
     elif const.data.dtype != expected:
         message = f"%{const.name} of {const.type} must be stored as {expected}, not {const.data.dtype}"
     elif not isinstance(number, Float):
-        least, most = (int(bound) for bound in const.data.aminmax())
+        least, most = const.code_range
         lo, hi = code_limits(number)
         if least < lo or most > hi:
             message = f"%{const.name} of {const.type} must have codes from {lo} to {hi}, not {least} to {most}"
@@ -259,6 +270,13 @@ class Builder:
 
 def _printable(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.\-]", "_", name)
+
+
+def row_sums(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums of the positive and of the negative elements of each row of axis 0, as int64."""
+    rows = codes.reshape(codes.shape[0], -1)
+    positive = rows.clamp(min=0).sum(1, dtype=torch.int64)
+    return positive, rows.sum(1, dtype=torch.int64) - positive
 
 
 def prune_dead(graph: Graph) -> Graph:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .diagnostics import Location, fail
-from .graph import Graph, Node
+from .graph import Graph, Node, row_sums
 from .numbers import Float, Int
 from .ops import (
     Add,
@@ -49,8 +49,7 @@ def code_ranges(graph: Graph) -> Mapping[str, Range]:
             ranges[value.name] = value.type.number.lo, value.type.number.hi
     for const in graph.consts:
         if isinstance(const.type.number, Int):
-            low, high = const.data.aminmax()
-            ranges[const.name] = int(low), int(high)
+            ranges[const.name] = const.code_range
     for node in graph.nodes:
         if isinstance(node.type.number, Int):
             ranges[node.name] = _node_range(graph, node, ranges)
@@ -90,7 +89,7 @@ def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
         case ArgMax():
             return 0, graph.types[node.args[0]].shape[1] - 1
         case Linear() | Conv2d() if node.args[1] in graph.const:
-            low, high = product_range(graph.const[node.args[1]].data, _bias(graph, node), args[0])
+            low, high = _sum_range(*graph.const[node.args[1]].row_sums, _bias(graph, node), args[0])
             if len(node.args) > 2 and node.args[2] not in graph.const:
                 low, high = low + args[2][0], high + args[2][1]
             return low, high
@@ -125,7 +124,7 @@ def _largest_step(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> int:
     """Largest magnitude that the evaluation of a node meets besides its arguments and its result."""
     match node.op:
         case Linear() | Conv2d() if node.args[0] in ranges and node.args[1] in graph.const:
-            low, high = product_range(graph.const[node.args[1]].data, None, ranges[node.args[0]])
+            low, high = _sum_range(*graph.const[node.args[1]].row_sums, None, ranges[node.args[0]])
             return max(-low, high)
         case Requantise():
             low, high = ranges[node.args[0]]
@@ -146,8 +145,10 @@ def product_range(weight: Tensor, bias: Tensor | None, x: Range) -> Range:
 
     Every partial sum of the products lies between the results without bias.
     """
-    rows = weight.reshape(weight.shape[0], -1).to(torch.int64)
-    positive, negative = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1)
+    return _sum_range(*row_sums(weight), bias, x)
+
+
+def _sum_range(positive: Tensor, negative: Tensor, bias: Tensor | None, x: Range) -> Range:
     lo_x, hi_x = min(0, x[0]), max(0, x[1])
     offset = bias.to(torch.int64) if bias is not None else torch.zeros_like(positive)
     low = positive * lo_x + negative * hi_x + offset
