@@ -50,9 +50,11 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Stages in topological order. `input_order[i]` is the flat index (in the graph's layout, without the batch axis) of
-    the i-th element that is streamed in; `output_order` likewise for the result. `input_value` and `output_value` are the
-    graph's values whose codes go in and come out; what the graph does before and after them is the host's.
+    """Stages in topological order.
+
+    `input_order[i]` is the flat index (in the graph's layout, without the batch axis) of the i-th element that is
+    streamed in; `output_order` likewise for the result. `input_value` and `output_value` are the graph's values whose
+    codes go in and come out; what the graph does before and after them is the host's.
     """
 
     graph: Graph

@@ -1,9 +1,9 @@
 """How a unit declares its timing: once, as data. The cycle model solves it; a test proves that the RTL keeps it.
 
-A unit is one or more sequencers (`Process`). A sequencer executes a fixed list of steps an image, in order, at most one a
-cycle. A step waits until the input beats that it needs are visible, until a place in its output queue is free, and until
-the steps of the unit's other sequencers that it names are done. Nothing else ever delays it, so the cycle of every step is
-the largest of a few earlier cycles plus constants (a max-plus recurrence).
+A unit is one or more sequencers (`Process`). A sequencer executes a fixed list of steps an image, in order, at most
+one a cycle. A step waits until the input beats that it needs are visible, until a place in its output queue is free,
+and until the steps of the unit's other sequencers that it names are done. Nothing else ever delays it, so the cycle of
+every step is the largest of a few earlier cycles plus constants (a max-plus recurrence).
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class MatrixVector(Unit):
     requantisation (the output is then the accumulator). `lo`, `hi` are the output's codes, `bits`/`signed` its format.
 
     Order of the steps: vector, group, row fold (rows / pe), column fold (columns / simd). The input beats of a vector
-    arrive in the first row fold and are replayed from a buffer in the others. The first product of a row meets the bias.
+    arrive in the first row fold and are replayed from a buffer in the others. The first product of a row meets the
+    bias.
     """
 
     kind: ClassVar[str] = "matrix_vector"
@@ -88,7 +89,10 @@ class MatrixVector(Unit):
 
     @property
     def latency(self) -> int:
-        """Cycles from the step of the last product to the output queue: fetch, operand, product, tree, accumulate, requantise."""
+        """Cycles from the step of the last product to the output queue.
+
+        Stages: fetch, operand, product, tree, accumulate, requantise.
+        """
         return 4 + self.tree_stages + (2 if self.shift else 0)
 
     @property

@@ -11,6 +11,8 @@ from ._unit import Beat, Rescale, Unit
 
 
 class Reduction(Enum):
+    """What a pool makes of the beats of its window."""
+
     MAX = "max"
     SUM = "sum"
 

@@ -18,9 +18,9 @@ Pair = tuple[int, int]
 class Window(Unit):
     """Line buffer with one writer and one reader.
 
-    Takes a feature map [height, width, channels] of `lanes` channels a beat and gives, for each output position, for each
-    of `groups` channel groups: kernel row, kernel column, channel beat of the group. Positions outside the map give
-    `pad_code`. The buffer is a ring of `buffer_rows` rows that runs on from image to image.
+    Takes a feature map [height, width, channels] of `lanes` channels a beat and gives, for each output position, for
+    each of `groups` channel groups: kernel row, kernel column, channel beat of the group. Positions outside the map
+    give `pad_code`. The buffer is a ring of `buffer_rows` rows that runs on from image to image.
 
     The reader starts a position when its last needed beat is written; the writer overwrites a row two cycles after the
     reader has finished the output row that last needed it.
