@@ -1,6 +1,6 @@
 """Images per second of the golden model: a small quantised CNN (1x8x8 input, 8 and 16 channels) in exact codes.
 
-    python benchmarks/golden_speed.py
+python benchmarks/golden_speed.py
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def small_cnn() -> Graph:
     x = build.add(Quantise(Int(8, False, 8)), (build.input("x", TensorType((1, 1, 8, 8), Float())),), "codes")
     channels = 1
     for layer, width in enumerate((8, 16)):
-        x = build.add(Conv2d(padding=((1, 1), (1, 1))), (x, weights(f"w{layer}", width, channels, 3, 3)), f"conv{layer}")
+        x = build.add(
+            Conv2d(padding=((1, 1), (1, 1))), (x, weights(f"w{layer}", width, channels, 3, 3)), f"conv{layer}"
+        )
         frac = build.types[x].number
         assert isinstance(frac, Int)
         x = build.add(Requantise(Int(8, False, 6), (frac.fracs[0] - 6,)), (x,), f"requantise{layer}")
