@@ -18,13 +18,21 @@ from bitkiln.ir.ops import (
     Clip,
     Concat,
     Conv2d,
+    Div,
+    Expand,
     Linear,
     MaxPool2d,
+    Mul,
+    Pad,
+    PadMode,
+    Permute,
     Quantise,
     Relu,
     Requantise,
     Reshape,
+    Roll,
     ScaleShift,
+    Slice,
 )
 from bitkiln.passes.canonicalise import canonicalise
 
@@ -127,6 +135,55 @@ def chain(*ops: Relu | Clip) -> Callable[[Net], str]:
     return make
 
 
+def moves_of_ones(net: Net) -> str:
+    there = net.add(Permute((0, 2, 1, 3)), (net.image(1, 6, 4),), "p")
+    return net.add(Relu(), (there,), "r")
+
+
+def permutes(net: Net) -> str:
+    once = net.add(Permute((0, 2, 3, 1)), (net.image(),), "p")
+    return net.add(Permute((0, 2, 1, 3)), (once,), "q")
+
+
+def permutes_back(net: Net) -> str:
+    once = net.add(Permute((0, 2, 3, 1)), (net.add(Relu(), (net.image(),), "r"),), "p")
+    return net.add(Permute((0, 3, 1, 2)), (once,), "q")
+
+
+def still(net: Net) -> str:
+    x = net.add(Slice(2, 0, 6), (net.add(Relu(), (net.image(),), "r"),), "a")
+    x = net.add(Pad(((0, 0), (0, 0), (0, 0))), (net.add(Roll((6, -4), (2, 3)), (x,), "b"),), "c")
+    return net.add(Expand((1, 3, 6, 4)), (x,), "d")
+
+
+def padded_conv(net: Net) -> str:
+    x = net.add(Pad(((0, 0), (1, 2), (3, 0))), (net.image(),), "p")
+    return net.add(Conv2d(padding=((1, 1), (0, 0))), (x, net.weights("c.weight", 5, 3, 3, 3)), "c")
+
+
+def conv_with_another_border(pad: Pad) -> Callable[[Net], str]:
+    def make(net: Net) -> str:
+        x = net.add(pad, (net.image(),), "p")
+        return net.add(Conv2d(), (x, net.weights("c.weight", 5, x_channels(net, x), 3, 3)), "c")
+
+    return make
+
+
+def x_channels(net: Net, x: str) -> int:
+    return net.types[x].shape[1]
+
+
+def expanded_operand(net: Net) -> str:
+    x = net.image()
+    small = net.add(Slice(2, 0, 1), (x,), "s")
+    return net.add(Mul(), (net.add(Expand((1, 3, 6, 4)), (small,), "e"), x), "m")
+
+
+def expanded_operands(net: Net) -> str:
+    big = net.add(Expand((1, 3, 6, 4)), (net.image(3, 1, 4),), "e")
+    return net.add(Div(), (big, big), "m")
+
+
 CASES: tuple[tuple[str, Callable[[Net], str], list[str]], ...] = (
     ("conv bn", conv_bn, ["conv2d"]),
     ("conv bn without bias", conv_bn_without_bias, ["conv2d"]),
@@ -142,6 +199,17 @@ CASES: tuple[tuple[str, Callable[[Net], str], list[str]], ...] = (
     ("round trip", round_trip, ["relu"]),
     ("pools of one", pools_of_one, ["relu"]),
     ("divided pool", divided_pool, ["avg_pool2d"]),
+    ("moves of ones", moves_of_ones, ["reshape", "relu"]),
+    ("permutes", permutes, ["permute"]),
+    ("permutes back", permutes_back, ["relu"]),
+    ("nothing moves", still, ["relu"]),
+    ("padded conv", padded_conv, ["conv2d"]),
+    ("border of ones", conv_with_another_border(Pad(((0, 0), (1, 1), (1, 1)), value=1.0)), ["pad", "conv2d"]),
+    ("mirrored border", conv_with_another_border(Pad(((0, 0), (1, 1), (1, 1)), PadMode.REFLECT)), ["pad", "conv2d"]),
+    ("channels added", conv_with_another_border(Pad(((0, 1), (0, 0), (0, 0)))), ["pad", "conv2d"]),
+    ("cut off", conv_with_another_border(Pad(((0, 0), (-1, 1), (0, 0)))), ["pad", "conv2d"]),
+    ("expanded operand", expanded_operand, ["slice", "mul"]),
+    ("expanded operands", expanded_operands, ["expand", "div"]),
     ("relu relu", chain(Relu(), Relu()), ["relu"]),
     ("relu clip", chain(Relu(), Clip(-1.0, 0.5)), ["clip"]),
     ("clip relu", chain(Clip(-0.5, 0.5), Relu()), ["clip"]),
