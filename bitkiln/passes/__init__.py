@@ -1,4 +1,4 @@
-"""Transformations of the Graph: canonical form, fixed point, fine-tuning; and accuracy, to judge them by."""
+"""Transformations of the Graph: canonical form, fixed point, fine-tuning; accuracy; and from Graph to Plan."""
 
 from ._base import Context, Keeps, Pass, Progress, no_progress
 from ._pipeline import PASSES, Canonicalise, read_passes, run_passes
@@ -6,6 +6,7 @@ from .accuracy import accuracy, class_count
 from .calibrate import Calibration, calibrate
 from .canonicalise import canonicalise
 from .quantise import LayerBits, Quantise
+from .schedule import LayerFolding, PlanOptions, schedule
 from .tune import Optimizer, Schedule, Tune
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "Context",
     "Keeps",
     "LayerBits",
+    "LayerFolding",
     "Optimizer",
     "Pass",
+    "PlanOptions",
     "Progress",
     "Quantise",
     "Schedule",
@@ -28,4 +31,5 @@ __all__ = [
     "no_progress",
     "read_passes",
     "run_passes",
+    "schedule",
 ]
