@@ -79,7 +79,7 @@ def _verification(report: Report) -> Card:
     found = report.verification
     if found is None:
         return _empty("RTL mismatches", "against the golden model")
-    note = f"{found.images:,} images against the golden model, {found.simulator}"
+    note = f"{found.images:,} images against the golden model ({found.simulator})"
     return Card("RTL mismatches", count_text(found.mismatches), note, State.BAD if found.mismatches else State.GOOD)
 
 

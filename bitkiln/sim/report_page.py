@@ -149,9 +149,9 @@ def _arithmetic_row(item: Arithmetic, technology: Technology) -> CountRow:
 def _access_row(access: Access, technology: Technology) -> CountRow:
     energy_pj = counts_energy(Counts(accesses=(access,)), technology).total_pj
     memory = access.memory
-    size = f"{memory.word_bits} bit"
+    size = f"{memory.word_bits}-bit word"
     if memory.capacity_bits:
-        size += f" of {count_text(memory.capacity_bits)}"
+        size += f" of {count_text(memory.capacity_bits)} bits"
     what = f"{memory.level.value}: {memory.role.value}"
     return _count_row(what, size, access.reads + access.writes, energy_pj)
 
