@@ -1,87 +1,104 @@
-"""Compares what a simulation gave with what it should give, beat by beat and cycle by cycle."""
+"""Does the hardware do what the golden model says, in the cycles that were predicted? Every beat is compared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import assert_never
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from .trace import Beats, Cycles, Trace
+from bitkiln.ir import Graph, Plan, evaluate, fail, prune_dead
+from bitkiln.sim.dataflow import DataflowCycles, dataflow_cycles
 
+from .accelerator import Accelerator
+from .beats import Codes, pack_inputs, pack_outputs
+from .bench import CocotbSimulation, Simulator
+from .flow import ALWAYS, Flow
+from .harness import CompiledSimulation
+from .trace import Trace
+from .verification import RtlSimulator, Verification, VerifyOptions
+from .verify import compare
 
-@dataclass(frozen=True)
-class WrongBeat:
-    """An output beat with other bits than expected; `expected` and `came` are its bytes, lowest first."""
-
-    beat: int
-    expected: bytes
-    came: bytes
-
-    def __str__(self) -> str:
-        differing = int.from_bytes(self.expected, "little") ^ int.from_bytes(self.came, "little")
-        lowest_bit = (differing & -differing).bit_length() - 1
-        return (
-            f"output beat {self.beat} is 0x{self.came[::-1].hex()}, expected 0x{self.expected[::-1].hex()} "
-            f"({differing.bit_count()} bits differ, the lowest is bit {lowest_bit})"
-        )
+Simulation = CompiledSimulation | CocotbSimulation
 
 
-@dataclass(frozen=True)
-class WrongCycle:
-    """An output beat that was accepted in another cycle than expected."""
+def verify_plan(
+    plan: Plan,
+    samples: Tensor,
+    options: VerifyOptions,
+    cache_folder: Path | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Verification:
+    """Run `samples` (what the plan's graph takes: floats, mostly) through the RTL and compare all results.
 
-    beat: int
-    expected: int
-    came: int
-
-    def __str__(self) -> str:
-        return f"output beat {self.beat} came in cycle {self.came}, expected in cycle {self.expected}"
-
-
-@dataclass(frozen=True)
-class Mismatches:
-    """What differs between a trace and the expectation.
-
-    Of `beats` output beats `wrong_beats` have wrong bits and `wrong_cycles` came in the wrong cycle; the first of each
-    is given. Where no cycles were expected, none is wrong.
+    Raises ToolError `too-few-samples`, and what the simulator raises (`simulation-stuck`, `missing-tool`, ...).
     """
-
-    beats: int
-    wrong_beats: int
-    wrong_cycles: int
-    first_wrong_beat: WrongBeat | None
-    first_wrong_cycle: WrongCycle | None
-
-    @property
-    def is_match(self) -> bool:
-        return self.wrong_beats == 0 and self.wrong_cycles == 0
-
-    def __str__(self) -> str:
-        lines = [f"{self.beats} output beats: {self.wrong_beats} wrong, {self.wrong_cycles} in the wrong cycle"]
-        lines += [str(first) for first in (self.first_wrong_beat, self.first_wrong_cycle) if first]
-        return "\n  ".join(lines)
-
-
-def compare(trace: Trace, expected_beats: Beats, expected_output_cycles: Cycles | None = None) -> Mismatches:
-    """Compare every output beat of a finished run, and its cycle if `expected_output_cycles` (m,) is given.
-
-    `expected_beats` has the shape of `trace.outputs`: the run was asked for that many beats.
-    """
-    assert expected_beats.shape == trace.outputs.shape, (expected_beats.shape, trace.outputs.shape)
-    wrong_beats = np.flatnonzero((trace.outputs != expected_beats).any(axis=1))
-    wrong_cycles = np.empty(0, np.intp)
-    if expected_output_cycles is not None:
-        assert expected_output_cycles.shape == trace.output_cycles.shape, expected_output_cycles.shape
-        wrong_cycles = np.flatnonzero(trace.output_cycles != expected_output_cycles)
-    first_wrong_beat = None
-    first_wrong_cycle = None
-    if wrong_beats.size:
-        beat = int(wrong_beats[0])
-        first_wrong_beat = WrongBeat(beat, expected_beats[beat].tobytes(), trace.outputs[beat].tobytes())
-    if expected_output_cycles is not None and wrong_cycles.size:
-        beat = int(wrong_cycles[0])
-        expected, came = int(expected_output_cycles[beat]), int(trace.output_cycles[beat])
-        first_wrong_cycle = WrongCycle(beat, expected, came)
-    return Mismatches(
-        len(trace.outputs), len(wrong_beats), len(wrong_cycles), first_wrong_beat, first_wrong_cycle
+    if len(samples) < options.images:
+        message = f"{options.images} images are to be verified, but there are only {len(samples)} test samples"
+        raise fail("too-few-samples", message, hint="lower verify.images")
+    codes, golden = golden_codes(plan, samples[: options.images])
+    expected, predicted = pack_outputs(plan, golden), dataflow_cycles(plan)
+    cycles = predicted.output_cycles(len(codes))
+    with tempfile.TemporaryDirectory(prefix="bitkiln-verify-") as folder:
+        on_step("compile the RTL")
+        simulation = _simulation(plan, options.simulator, cache_folder, Path(folder) / "run")
+        on_step(f"stream {len(codes)} images")
+        trace = _run(simulation, plan, codes, predicted, ALWAYS)
+        trace = replace(trace, output_cycles=trace.output_cycles - trace.input_cycles[0])
+        found = [compare(trace, expected, cycles.reshape(-1))]
+        if options.back_pressure:
+            on_step(f"stream {len(codes)} images under back-pressure")
+            flow = Flow(seed=options.seed, valid_per_256=128, ready_per_256=128)
+            found.append(compare(_run(simulation, plan, codes, predicted, flow), expected))
+    last = trace.output_cycles.reshape(len(codes), -1)[:, -1]
+    return Verification(
+        images=len(codes),
+        mismatches=sum(result.wrong_beats for result in found),
+        cycle_mismatches=found[0].wrong_cycles,
+        rtl_latency=int(last[0]) + 1,
+        rtl_interval=int(last[-1] - last[-2]),
+        predicted_latency=predicted.latency,
+        predicted_interval=int(cycles[-1, -1] - cycles[-2, -1]),
+        simulator=options.simulator,
+        back_pressure_images=len(codes) if options.back_pressure else 0,
+        cycles=trace.cycles,
+        findings="\n".join(str(result) for result in found if not result.is_match),
     )
+
+
+def golden_codes(plan: Plan, samples: Tensor, batch: int = 256) -> tuple[Codes, Codes]:
+    """Return the codes that go in and the codes that must come out, both [images, elements] in the graph's order."""
+    graph = prune_dead(replace(plan.graph, outputs=(plan.input_value, plan.output_value)))
+    given, results = zip(
+        *(_evaluated(graph, samples[i : i + batch]) for i in range(0, len(samples), batch)), strict=True
+    )
+    return np.concatenate(given), np.concatenate(results)
+
+
+def _evaluated(graph: Graph, samples: Tensor) -> tuple[Codes, Codes]:
+    with torch.no_grad():
+        given, result = (value.reshape(len(samples), -1).to(torch.int64) for value in evaluate(graph, samples))
+    return given.numpy(), result.numpy()
+
+
+def _simulation(plan: Plan, simulator: RtlSimulator, cache_folder: Path | None, run_folder: Path) -> Simulation:
+    accelerator = Accelerator(plan)
+    match simulator:
+        case RtlSimulator.COMPILED:
+            return CompiledSimulation(accelerator, cache_folder=cache_folder)
+        case RtlSimulator.COCOTB | RtlSimulator.ICARUS:
+            engine = Simulator.VERILATOR if simulator is RtlSimulator.COCOTB else Simulator.ICARUS
+            return CocotbSimulation(accelerator, run_folder=run_folder, simulator=engine, cache_folder=cache_folder)
+    assert_never(simulator)
+
+
+def _run(simulation: Simulation, plan: Plan, codes: Codes, predicted: DataflowCycles, flow: Flow) -> Trace:
+    """Stream the images; a run may take ten times the predicted cycles before it counts as stuck."""
+    expected = len(codes) * plan.stream[plan.output_stream].beats
+    limit = 10 * (predicted.latency + predicted.interval * len(codes)) + 10_000
+    return simulation.run(pack_inputs(plan, codes), expected, flow=flow, max_cycles=limit)
