@@ -1,5 +1,5 @@
 """`python -m bitkiln` is the command `bitkiln`."""
 
-from .cli import main
+from bitkiln.cli import main
 
 raise SystemExit(main())

@@ -212,7 +212,7 @@ def generate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """The RTL against golden model and prediction."""
-    from bitkiln.hdl.equivalence import verify_plan  # noqa: PLC0415
+    from bitkiln.hdl.verify import verify_plan  # noqa: PLC0415
 
     simulator = RtlSimulator(arguments.simulator)
     options = VerifyOptions(arguments.images, simulator, not arguments.no_back_pressure, arguments.seed)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,9 +26,7 @@ def import_reference(
     A `.pt2` file brings its shapes and weights along; a factory needs `input_shape`, and takes `weights` if given.
     Raises a ToolError for every mistake.
     """
-    with warnings.catch_warnings():
-        # torch.export in 2.13 warns about its own use of a class that it deprecates; no user can act on that.
-        warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
+    with _quiet_export():
         if reference.endswith(".pt2"):
             graph = _import_file(Path(reference), name or Path(reference).stem)
         else:
@@ -33,6 +34,18 @@ def import_reference(
     graph = canonicalise(graph)
     check_finite(graph)
     return graph
+
+
+@contextmanager
+def _quiet_export() -> Iterator[None]:
+    """Keep torch.export from warning of what it deprecates itself, and from logging what becomes our Diagnostic."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _import_factory(reference: str, input_shape: tuple[int, ...] | None, weights: Path | None, name: str) -> Graph:

@@ -148,7 +148,7 @@ class Pipeline:
         return [self._plan_key(), to_plain(self.project.verify), self._data_key()]
 
     def _verify(self) -> None:
-        from bitkiln.hdl.equivalence import verify_plan  # noqa: PLC0415
+        from bitkiln.hdl.verify import verify_plan  # noqa: PLC0415
 
         def say(step: str) -> None:
             self.progress(step, 0)

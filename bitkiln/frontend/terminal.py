@@ -15,6 +15,13 @@ from rich.table import Table
 
 from bitkiln.ir import Diagnostic, Severity
 
+_FILE_WIDTH = 240
+
+
+def _console_for_results() -> Console:
+    """Standard output; a file or pipe has no width that tables would have to be broken for."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
 
 @dataclass
 class Terminal:
@@ -22,7 +29,7 @@ class Terminal:
 
     is_json: bool
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
-    output: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    output: Console = field(default_factory=_console_for_results)
     _progress: Progress | None = None
 
     def result(self, plain: object, *shown: Table | str) -> None:

@@ -22,7 +22,7 @@ from .flow import ALWAYS, Flow
 from .harness import CompiledSimulation
 from .trace import Trace
 from .verification import RtlSimulator, Verification, VerifyOptions
-from .verify import compare
+from .compare import compare
 
 Simulation = CompiledSimulation | CocotbSimulation
 

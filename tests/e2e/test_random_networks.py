@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
 
 from bitkiln.frontend.torch_import import import_module
-from bitkiln.hdl.equivalence import golden_codes
+from bitkiln.hdl.verify import golden_codes
 from bitkiln.passes import Context, Quantise
 from bitkiln.passes.canonicalise import canonicalise
 from bitkiln.passes.schedule import PlanOptions, schedule
