@@ -18,6 +18,7 @@ BATCHES = (1, 16, 64, 256, 1024)
 
 
 def main() -> None:
+    """Print the speed for several batches, the best of some repeats each."""
     graph = small_cnn()
     images = torch.rand(IMAGES, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     print(f"{graph.total_macs} MACs an image, {exact_dtype(graph)}, {torch.get_num_threads()} threads")

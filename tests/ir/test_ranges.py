@@ -156,12 +156,12 @@ def test_weights_and_bias_that_are_computed() -> None:
     x = build.input("x", TensorType((1, 2), Int(4, False)))
     float_w = build.constant("float_w", TensorType((1, 2), Float()), torch.ones(1, 2))
     w = build.constant("w", TensorType((1, 2), Int(4)), torch.tensor([[1, -2]], dtype=torch.int8))
-    b = build.constant("b", TensorType((1,), Int(4)), torch.tensor([-5], dtype=torch.int8))
+    b = build.constant("b", TensorType((1,), Int(4)), torch.tensor([5], dtype=torch.int8))
     by_node = build.add(Linear(), (x, build.add(Quantise(Int(4)), (float_w,), "q")), "by_node")
     biased = build.add(Linear(), (x, w, build.add(Relu(), (b,), "relu")), "biased")
     ranges = code_ranges(build.graph((by_node, biased)))
     assert ranges["by_node"] == (-256, 255)  # i9: 2 * 15 * -8 = -240 and 2 * 15 * 7 = 210
-    assert ranges["biased"] == (-30, 15)
+    assert ranges["biased"] == (-25, 20)
 
 
 def test_product_range() -> None:
