@@ -70,7 +70,7 @@ _LOG_TAIL_LINES = 20
 _COCOTB_CONFIG = Tool(
     "cocotb-config",
     "COCOTB_CONFIG",
-    (Executable("cocotb-config", "cocotb"),),
+    (Executable("cocotb-config"),),
     'pip install "bitkiln[rtl]"',
 )
 
