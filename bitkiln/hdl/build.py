@@ -1,7 +1,7 @@
 """From a design to a bitstream that fits its board and meets its clock, or to an error that says what would.
 
-A build is a function of the bundle, the tools' versions and their options: its result is kept under the digest
-of these, and the same design built twice gives the same bytes.
+A build is a function of the bundle, the tools' versions and their options: its result is kept under the
+digest of these, and the same design built twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ _UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*\d+\s+\d+%", re.MULTILINE
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A bitstream and what it costs. `file_name` is "top.bin" for iCE40 and "top.bit" for ECP5."""
+    """A bitstream and what it costs. `file_name` is "top.bin" for iCE40 and "top.bit" for ECP5.
+
+    `fmax_mhz` is nextpnr's. On iCE40 it takes every multiplier block for one with registers at both ends,
+    as our units have them: a path through an unregistered one is not seen.
+    """
 
     bitstream: bytes
     file_name: str
@@ -70,8 +74,8 @@ def build(
 ) -> BuildResult:
     """Build `accelerator` with its host link for `board`; `on_step` hears what begins.
 
-    Finished builds are taken from and kept in the folder `cache` (None: `default_cache`). Raises `does-not-fit`,
-    `misses-clock`, `missing-tool`, `tool-failed`, `wrong-baud`, `cannot-write`.
+    Finished builds are taken from and kept in the folder `cache` (None: `default_cache`). Raises
+    `does-not-fit`, `misses-clock`, `missing-tool`, `tool-failed`, `wrong-baud`, `cannot-write`.
     """
     return build_bundle(board_bundle(accelerator, identity, board), board, cache=cache, on_step=on_step)
 
@@ -210,5 +214,5 @@ def _check_clock(result: BuildResult, board: Board) -> None:
             f"the design misses its clock on {board.title}: it needs {result.clock_mhz:g} MHz, "
             f"but it runs at {result.fmax_mhz:g} MHz at most"
         )
-        hint = "lower SIMD of the widest layers: their adder trees become shorter; or lower PE"
+        hint = "lower PE or SIMD of the widest layers, whose wires and multiplexers are the longest"
         raise fail("misses-clock", message, hint=hint)

@@ -66,7 +66,7 @@ class Device:
         return Identity.decode(self._request(Command.IDENTIFY, b"", IDENTITY_BYTES))
 
     def infer(self, codes: Sequence[int]) -> Inference:
-        """Run one image, given as the integer codes of the input tensor in NHWC order.
+        """Run one image, given as the integer codes of the input tensor in the order of the stream.
 
         Raises `wrong-image` for codes that the design does not take, `no-answer` if the device is silent,
         `link-failed` if every attempt was damaged, `device-stuck` if the accelerator did not finish.
