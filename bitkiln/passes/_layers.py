@@ -72,7 +72,8 @@ class Geometry:
     @property
     def is_identity(self) -> bool:
         """True if the windows are the elements of the map, one by one."""
-        return self.kernel == (1, 1) and self.padding == (0, 0) and self.output_size == self.size
+        is_dense = all(stride == 1 or size == 1 for stride, size in zip(self.stride, self.output_size, strict=True))
+        return is_dense and self.kernel == (1, 1) and self.padding == (0, 0) and self.output_size == self.size
 
     @property
     def has_empty_window(self) -> bool:

@@ -7,7 +7,7 @@ matrix-vector unit has about as many events as beats, however often it replays i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -88,20 +88,19 @@ class Network:
         ]
         self.links = tuple(self._link(stream) for stream in plan.streams)
 
-    def edges(self, depths: Mapping[str, int], unlimited: frozenset[str] = frozenset()) -> list[list[Edge]]:
+    def edges(self, depths: Mapping[str, int]) -> list[list[Edge]]:
         """Return what each sequencer waits for, with queues of these depths."""
         edges: list[list[Edge]] = [[*waits] for waits in self._waits]
         for link in self.links:
-            name = link.stream.name
-            latency = Stream(name, link.stream.beat, link.stream.beats, depths[name]).latency
+            name, beats, depth = link.stream.name, link.stream.beats, depths[link.stream.name]
+            delay = link.latency + replace(link.stream, depth=depth).latency
             period = self.sequencers[link.producer].events
-            delay = link.latency + latency
             edges[link.consumer].append(Edge(link.producer, period, link.waiting, link.needed, delay))
-            if name not in unlimited:
-                period = self.sequencers[link.consumer].events
-                image, beat = np.divmod(np.arange(link.stream.beats, dtype=np.int64) - depths[name], link.stream.beats)
-                freed = link.pops[beat] + image * period
-                edges[link.producer].append(Edge(link.consumer, period, link.pushes, freed, 1, name))
+            period = self.sequencers[link.consumer].events
+            image, beat = np.divmod(np.arange(beats, dtype=np.int64) - depth, beats)
+            edges[link.producer].append(
+                Edge(link.consumer, period, link.pushes, link.pops[beat] + image * period, 1, name)
+            )
         return edges
 
     @cached_property

@@ -18,9 +18,9 @@ from bitkiln.ir.units import Steps
 from ._events import Deadlock, EventByEvent
 from ._network import Edge, Network
 
-MIN_IMAGES = 64
+MIN_IMAGES, MAX_IMAGES = 64, 1024
 MAX_EVENTS = 20_000_000
-"""A plan that does not repeat is solved for as many images as have this many events, but for MIN_IMAGES at least."""
+"""A plan that does not repeat is solved for as many images as have this many events, within those bounds."""
 
 MAX_PERIOD = 12
 """Images in the longest pattern that is looked for. Queues that hold no whole number of images make such patterns."""
@@ -48,9 +48,9 @@ class Solution:
 class Recurrence:
     """One network with given depths of its queues."""
 
-    def __init__(self, network: Network, depths: Mapping[str, int], unlimited: frozenset[str] = frozenset()) -> None:
+    def __init__(self, network: Network, depths: Mapping[str, int]) -> None:
         self.network = network
-        self.edges: list[list[Edge]] = network.edges(depths, unlimited)
+        self.edges: list[list[Edge]] = network.edges(depths)
         self._lookback = 1 + max((edge.lookback for edges in self.edges for edge in edges), default=0)
         self._times = [np.empty(0, np.int64) for _ in network.sequencers]
         self._shifts: list[int] = []
@@ -68,7 +68,7 @@ class Recurrence:
         """
         events = sum(sequencer.events for sequencer in self.network.sequencers)
         repeats, distances = [0] * (MAX_PERIOD + 1), [-1] * (MAX_PERIOD + 1)
-        for image in range(max(MIN_IMAGES, MAX_EVENTS // events)):
+        for image in range(min(max(MIN_IMAGES, MAX_EVENTS // events), MAX_IMAGES)):
             deadlock = self._solve_image(image)
             if deadlock is not None:
                 return deadlock
@@ -131,8 +131,8 @@ class Recurrence:
     def _least_shift(self, image: int) -> int:
         """A distance by which no event of `image` can be nearer to the one in the image before.
 
-        If all events of as many images as any edge looks back come at least so much later than in the image before, then
-        so do those that follow from them.
+        If all events of as many images as any edge looks back come at least so much later than in the image before,
+        then so do those that follow from them.
         """
         if image > 1:
             moved = (self._image(i, image - 1) - self._image(i, image - 2) for i in range(len(self._times)))

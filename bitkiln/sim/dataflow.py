@@ -54,14 +54,14 @@ class DataflowCycles:
         return np.concatenate([cycles[:images], later])
 
 
-def dataflow_cycles(plan: Plan, unlimited: frozenset[str] = frozenset()) -> DataflowCycles:
-    """Solve `plan` for as many images as it takes to repeat; queues named in `unlimited` never run full.
+def dataflow_cycles(plan: Plan) -> DataflowCycles:
+    """Solve `plan` for as many images as it takes to repeat.
 
     Raises ToolError `deadlock` if some step can never run.
     """
     network = Network(plan)
     depths = {stream.name: stream.depth for stream in plan.streams}
-    solution = Recurrence(network, depths, unlimited).solve()
+    solution = Recurrence(network, depths).solve()
     if isinstance(solution, Deadlock):
         full = " and ".join(f"{name} ({depths[name]} places)" for name in solution.queues)
         raise fail(

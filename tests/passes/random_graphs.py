@@ -182,6 +182,6 @@ def networks(draw: Draw, blocks: int = 3) -> Graph:
             x = net.linear(x, "linear2")
         elif net.chance():
             x = net.conv2d(net.unflat(x), "after")
-    if not any(not isinstance(node.op, Quantise | Reshape) for node in net.build.nodes):
+    if all(isinstance(node.op, Quantise | Reshape | MaxPool2d) for node in net.build.nodes):
         x = net.requantise(x)
     return net.finish(x)

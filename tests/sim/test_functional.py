@@ -49,7 +49,7 @@ def assert_computes_graph(graph: Graph, options: PlanOptions, seed: int = 0) -> 
     assert torch.equal(expected, actual)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(networks(), st.integers(1, 60))
 def test_plan_computes_what_the_graph_computes(graph: Graph, multipliers: int) -> None:
     assert_computes_graph(graph, PlanOptions(max_multipliers=multipliers + len(graph.nodes)))
