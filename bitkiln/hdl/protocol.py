@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bitkiln.ir import Plan, fail
+from bitkiln.ir import fail
 from bitkiln.ir.units import Beat
 
 PROTOCOL_VERSION = 1
@@ -137,13 +137,6 @@ class Identity:
 
     def __post_init__(self) -> None:
         assert len(self.design_digest) == DIGEST_BYTES, "a design digest is a SHA-256"
-
-    @classmethod
-    def of(cls, plan: Plan, clock_hz: int, design_digest: bytes) -> Identity:
-        """Return the identity of a plan's accelerator at a clock."""
-        source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
-        streams = (StreamFormat(source.beat, source.beats), StreamFormat(sink.beat, sink.beats))
-        return cls(*streams, clock_hz, design_digest)
 
     def encode(self) -> bytes:
         return _IDENTITY.pack(

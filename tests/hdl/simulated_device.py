@@ -13,7 +13,6 @@ from bitkiln.hdl.board_top import HostedAccelerator
 from bitkiln.hdl.host import Transport
 from bitkiln.hdl.link import Link, LinkTiming
 from bitkiln.hdl.protocol import Identity
-from tests.hdl.byte_adder import ByteAdder, adder_identity
 
 CLOCK_HZ = 1_000_000
 QUIET_CYCLES = 40
@@ -21,26 +20,31 @@ TIMING = LinkTiming(quiet_cycles=QUIET_CYCLES, watchdog_cycles=60)
 
 
 class SimulatedDevice(Transport):
-    """Bytes in and out of a simulated link around a ByteAdder. Reading advances the simulation.
+    """Bytes in and out of a simulated link around an accelerator. Reading advances the simulation.
 
     `read` returns what came within `patience_cycles`, as a serial port does within its time-out. `fed` counts
     the beats that the accelerator took. `pause` lets time pass.
     """
 
-    def __init__(self, accelerator: ByteAdder, timing: LinkTiming = TIMING, patience_cycles: int = 160) -> None:
+    def __init__(
+        self,
+        accelerator: wiring.Component,
+        identity: Identity,
+        timing: LinkTiming = TIMING,
+        patience_cycles: int = 160,
+    ) -> None:
         self.fed = 0
         self._patience_cycles = patience_cycles
         self._to_send: deque[int] = deque()
         self._received = bytearray()
         self._accelerator = accelerator
         self._now_cycles = 0
-        identity = adder_identity(accelerator.beats, CLOCK_HZ)
         simulator = self._simulator = Simulator(self._design(accelerator, identity, timing))
         simulator.add_clock(1 / CLOCK_HZ)
         for part in (self._send, self._receive, self._count):
             simulator.add_testbench(part, background=True)
 
-    def _design(self, accelerator: ByteAdder, identity: Identity, timing: LinkTiming) -> Module:
+    def _design(self, accelerator: wiring.Component, identity: Identity, timing: LinkTiming) -> Module:
         m = Module()
         m.submodules.link = self._link = link = Link(identity, timing)
         m.submodules.accelerator = ResetInserter(link.reset)(accelerator)
@@ -93,10 +97,10 @@ class WiredDevice(SimulatedDevice):
     BIT_CYCLES = 4
     WIRED_TIMING = LinkTiming(quiet_cycles=100 * BIT_CYCLES, watchdog_cycles=1000)
 
-    def __init__(self, accelerator: ByteAdder) -> None:
-        super().__init__(accelerator, self.WIRED_TIMING, patience_cycles=4000)
+    def __init__(self, accelerator: wiring.Component, identity: Identity) -> None:
+        super().__init__(accelerator, identity, self.WIRED_TIMING, patience_cycles=4000)
 
-    def _design(self, accelerator: ByteAdder, identity: Identity, timing: LinkTiming) -> Module:
+    def _design(self, accelerator: wiring.Component, identity: Identity, timing: LinkTiming) -> Module:
         m = Module()
         m.submodules.hosted = hosted = HostedAccelerator(accelerator, identity, self.BIT_CYCLES, timing)
         self._rx = Signal(init=1)

@@ -25,12 +25,13 @@ from tests.hdl.simulated_device import CLOCK_HZ, QUIET_CYCLES, SimulatedDevice, 
 BEATS = 8
 IMAGE = bytes(range(100, 100 + BEATS))
 SUM = sum(IMAGE)
+IDENTITY = adder_identity(BEATS, CLOCK_HZ)
 LONGEST = 100
 
 
 @pytest.fixture
 def device() -> SimulatedDevice:
-    return SimulatedDevice(ByteAdder(BEATS))
+    return SimulatedDevice(ByteAdder(BEATS), IDENTITY)
 
 
 def answers(device: SimulatedDevice, request: bytes) -> list[Answer]:
@@ -71,10 +72,9 @@ def assert_is_ready(device: SimulatedDevice) -> None:
 
 
 def test_each_command_is_answered(device: SimulatedDevice) -> None:
-    identity = adder_identity(BEATS, CLOCK_HZ)
     answer = ask(device, encode_request(Command.IDENTIFY, 1))
-    assert answer == Answer(Status.OK, 1, identity.encode())
-    assert Identity.decode(answer.payload) == identity
+    assert answer == Answer(Status.OK, 1, IDENTITY.encode())
+    assert Identity.decode(answer.payload) == IDENTITY
     assert ask(device, infer(2)) == Answer(Status.OK, 2, result(IMAGE))
     assert ask(device, encode_request(Command.RESET, 3)) == Answer(Status.OK, 3, b"")
     assert ask(device, infer(4, bytes(BEATS))) == Answer(Status.OK, 4, result(bytes(BEATS)))
@@ -124,7 +124,7 @@ def test_a_request_before_the_answer_is_dropped_and_reported(device: SimulatedDe
 
 
 def test_a_stuck_accelerator_is_reset_and_reported() -> None:
-    device = SimulatedDevice(ByteAdder(BEATS, is_deaf=True))
+    device = SimulatedDevice(ByteAdder(BEATS, is_deaf=True), IDENTITY)
     for tag in (1, 2):
         assert ask(device, infer(tag)) == Answer(Status.STUCK, tag, b"")
     assert ask(device, encode_request(Command.RESET, 3)) == Answer(Status.OK, 3, b"")
@@ -179,7 +179,7 @@ def test_200_random_frames_never_hang_and_never_lie(device: SimulatedDevice) -> 
 
 def test_the_host_program_talks_to_the_hardware(device: SimulatedDevice) -> None:
     host = Device(device, timeout_s=0)
-    assert host.identify() == adder_identity(BEATS, CLOCK_HZ)
+    assert host.identify() == IDENTITY
     assert host.infer(list(IMAGE)) == Inference((SUM,), BEATS + 1)
     host.reset()
     device.write(b"garbage")
@@ -187,7 +187,7 @@ def test_the_host_program_talks_to_the_hardware(device: SimulatedDevice) -> None
 
 
 def test_a_stuck_accelerator_is_an_error_of_the_host_program() -> None:
-    host = Device(SimulatedDevice(ByteAdder(BEATS, is_deaf=True)), timeout_s=0)
+    host = Device(SimulatedDevice(ByteAdder(BEATS, is_deaf=True), IDENTITY), timeout_s=0)
     with pytest.raises(ToolError) as caught:
         host.infer(list(IMAGE))
     assert str(caught.value) == (
@@ -197,9 +197,9 @@ def test_a_stuck_accelerator_is_an_error_of_the_host_program() -> None:
 
 
 def test_the_host_program_talks_through_the_wires() -> None:
-    device = WiredDevice(ByteAdder(BEATS))
+    device = WiredDevice(ByteAdder(BEATS), IDENTITY)
     host = Device(device, timeout_s=0)
-    assert host.identify() == adder_identity(BEATS, CLOCK_HZ)
+    assert host.identify() == IDENTITY
     assert host.infer(list(IMAGE)) == Inference((SUM,), BEATS + 1)
     assert ask(device, infer(7)[:-1] + b"\x00") == Answer(Status.WRONG_CRC, 7, b"")
     assert ask(device, infer(8)[:-1]) == Answer(Status.TIMED_OUT, 8, b"")
