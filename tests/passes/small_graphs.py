@@ -78,3 +78,15 @@ def residual() -> Graph:
     y = layers.conv(x, "conv", 2)
     z = layers.build.add(Add(), (x, y), "sum", at("sum"))
     return layers.build.graph((layers.requantise(z, "sum_codes", at("sum")),))
+
+
+def two_convolutions() -> Graph:
+    """Map [2, 10, 10], conv1 with 4 filters and no padding, pool1, conv2 with 8, flatten, fc1 with 4 outputs."""
+    layers = Layers(Builder("two_convolutions"))
+    build = layers.build
+    x = build.input("x", TensorType((1, 2, 10, 10), CODES))
+    x = layers.product(x, Conv2d(), "conv1", (4, 2, 3, 3))
+    x = build.add(MaxPool2d((2, 2), (2, 2)), (x,), "pool1", at("pool1"))
+    x = layers.product(x, Conv2d(), "conv2", (8, 4, 3, 3))
+    x = build.add(Reshape((1, 32)), (x,), "flat", at("flatten"))
+    return build.graph((layers.product(x, Linear(), "fc1", (4, 32)),))
