@@ -29,8 +29,8 @@ from bitkiln.passes import Context, Pass, accuracy, read_passes, run_passes
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
-from bitkiln.sim.energy import find_technology
 from bitkiln.sim.queues import size_queues
+from bitkiln.sim.technologies import find_technology
 
 from .datasets import Dataset, DataSpec, calibration_inputs, check_shape, load_dataset
 from .import_model import import_reference

@@ -15,8 +15,8 @@ from bitkiln.passes import Context, Progress, accuracy, no_progress, run_passes
 from bitkiln.passes.schedule import schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
-from bitkiln.sim.energy import find_technology
 from bitkiln.sim.queues import size_queues
+from bitkiln.sim.technologies import find_technology
 
 from .datasets import Dataset, calibration_inputs, check_shape, load_dataset
 from .import_model import import_reference

@@ -65,7 +65,11 @@ def _layer_energy(design: Design | None) -> Chart:
 
 
 def _energy_row(name: str, energy: KindEnergy) -> Row:
-    parts = tuple(Part(pj, kind.value, f"{name}: {_KIND_NAMES[kind]} {energy_text(pj)}") for kind, pj in energy)
+    parts = tuple(
+        Part(pj, kind.value, f"{name}: {_KIND_NAMES[kind]} {energy_text(pj)}")
+        for kind, pj in energy
+        if kind in _KIND_NAMES
+    )
     return Row(name, energy_text(energy.total_pj), parts)
 
 

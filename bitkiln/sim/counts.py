@@ -16,6 +16,9 @@ class Operation(Enum):
     MULTIPLY = "multiply"
     ADD = "add"
     COMPARE = "compare"
+    FLOAT_MULTIPLY = "float multiply"
+    FLOAT_ADD = "float add"
+    LOGIC = "logic"  # one gate a bit
 
 
 class Purpose(Enum):
@@ -34,6 +37,7 @@ class Level(Enum):
 
     REGISTER = "register"
     SRAM = "sram"
+    NETWORK = "network"  # wires between a buffer and the processing elements
     DRAM = "dram"
 
 
@@ -48,6 +52,12 @@ class Role(Enum):
     ACCUMULATOR = "accumulator"
     HELD_BEAT = "held beat"  # of a width converter
     HOST_LINK = "host link"  # off chip
+    ACTIVATIONS = "activations"
+    PARTIAL_SUMS = "partial sums"
+    OUTPUTS = "outputs"
+    INDICES = "indices"  # which values are not zero
+    POINTERS = "pointers"  # where a column begins
+    CODEBOOK = "codebook"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from bitkiln.ir.units import Fork, MatrixVector, Resize, Window
 from .activity import Activity, plan_activity
 from .counts import Access, Level, Role
 from .dataflow import DataflowCycles
-from .energy import Energy, KindEnergy, Technology, energy
+from .energy import Energy, KindEnergy, energy
+from .technology import Technology
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from bitkiln.ir import Graph
 
 from .counts import Access, Arithmetic, Level
 from .design import Design, Layer, Link, MemoryUse
-from .energy import RULES, KindEnergy, Technology
+from .energy import Kind, KindEnergy
+from .technology import RULES, Technology
 
 Plain = dict[str, object]
 
@@ -198,14 +199,16 @@ def _plain_design(design: Design | None) -> Plain:
 
 
 def _plain_energy(parts: KindEnergy) -> Plain:
-    return {kind.value: energy_pj for kind, energy_pj in parts}
+    """The kinds that a dataflow design can spend energy on, also where it spends none."""
+    return {kind.value: energy_pj for kind, energy_pj in parts if kind not in (Kind.NETWORK, Kind.LOGIC)}
 
 
 def _plain_technology(technology: Technology) -> Plain:
     plain = asdict(technology)
-    entries = [*plain["add"], *plain["multiply"], *plain["sram"], plain["register"], plain["dram"]]
-    for entry in entries:
-        entry["unit"] = entry["unit"].value
+    for value in plain.values():
+        for entry in value if isinstance(value, tuple) else (value,):
+            if isinstance(entry, dict):
+                entry["unit"] = entry["unit"].value
     return plain
 
 

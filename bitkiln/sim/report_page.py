@@ -13,8 +13,9 @@ from ._format import NONE, NOT_RUN, count_text, energy_text, number_text, percen
 from ._report_charts import charts
 from .counts import Access, Arithmetic, Counts
 from .design import Design, Layer
-from .energy import RULES, Technology, counts_energy
+from .energy import counts_energy
 from .report import Report
+from .technology import RULES, Technology
 
 
 @dataclass(frozen=True)

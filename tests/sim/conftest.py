@@ -11,8 +11,8 @@ from bitkiln.passes import Quantise
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
-from bitkiln.sim.energy import find_technology
 from bitkiln.sim.report import Accuracy, BuildFacts, Model, Report, Storage, Verification
+from bitkiln.sim.technologies import find_technology
 from tests.passes.networks import Network, context
 
 

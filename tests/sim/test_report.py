@@ -14,9 +14,9 @@ from bitkiln.ir import Builder, Codebook, Float, Graph, Int, Plan, TensorType, s
 from bitkiln.ir.ops import Linear
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
-from bitkiln.sim.energy import find_technology
 from bitkiln.sim.report import Report, Storage
 from bitkiln.sim.report_page import render_html
+from bitkiln.sim.technologies import find_technology
 
 
 def test_json_of_a_whole_run(full: Report, design: Design) -> None:

@@ -1,0 +1,124 @@
+"""Reads the topology files of SCALE-Sim: one layer a line, as a convolution or as a matrix product M, N, K."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from bitkiln.ir import Location, ToolError, fail
+
+from .workload import Layer, LayerKind, Workload
+
+_CONVOLUTION = ("height", "width", "kernel height", "kernel width", "channels", "filters", "stride")
+_PRODUCT = ("M", "N", "K")
+_SPARSITY = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
+_HINT = "a line is: name, height, width, kernel height, kernel width, channels, filters, stride; or: name, M, N, K"
+
+
+def read_topology(path: Path, batch: int = 1) -> Workload:
+    """Return the layers of a SCALE-Sim topology file, whose first line names the columns.
+
+    Nothing is padded and output sizes are rounded up, as its own files expect. A layer reads the output of the one
+    before it if the number of values is the same. A last column `N:M` is the share of weights that are not zero.
+    Raises `missing-file`, and `bad-topology` with the line's number.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise fail("bad-topology", f"{path} is no text in UTF-8") from None
+    except OSError as error:
+        raise fail("missing-file", f"cannot read the topology {path}: {error.strerror}") from None
+    return parse_topology(text, str(path), batch)
+
+
+def parse_topology(text: str, where: str, batch: int = 1) -> Workload:
+    """Return the layers of a topology file's text; `where` names it in messages."""
+    rows = list(_rows(text))
+    if not rows:
+        raise fail("bad-topology", f"{where} is empty", hint=_HINT)
+    (line, header), *body = rows
+    is_product = [cell.upper() for cell in header[1:4]] == ["M", "N", "K"]
+    if not is_product and all(cell.lstrip("-").isdigit() for cell in header[1:4]):
+        raise _bad(where, line, "the first line must name the columns, but is a layer already")
+    layers: list[Layer] = []
+    for line, cells in body:
+        try:
+            layer = _product(cells, batch) if is_product else _convolution(cells, batch)
+        except ToolError as error:
+            raise _bad(where, line, error.diagnostics[0].message) from None
+        layers.append(_linked(layer, layers))
+    if not layers:
+        raise fail("bad-topology", f"{where} names columns, but has no layer", hint=_HINT)
+    return Workload(Path(where).stem, tuple(layers), batch)
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Lines with something on them, from 1, as cells; the comma that ends each line there makes no cell."""
+    for number, line in enumerate(text.splitlines(), 1):
+        cells = [cell.strip() for cell in line.split(",")]
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells:
+            yield number, cells
+
+
+def _bad(where: str, line: int, message: str) -> ToolError:
+    return fail("bad-topology", f"{where}, line {line}: {message}", Location(where, line), _HINT)
+
+
+def _numbers(cells: list[str], names: tuple[str, ...]) -> list[int]:
+    if len(cells) != len(names):
+        raise fail(
+            "bad-topology", f"expected {len(names)} numbers ({', '.join(names)}) after the name, not {len(cells)}"
+        )
+    for name, cell in zip(names, cells, strict=True):
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", cell):
+            raise fail("bad-topology", f"{name} must be a whole number, not {cell[:40]!r}")
+        if int(cell) < 1:
+            raise fail("bad-topology", f"{name} must be at least 1, not {cell}")
+    return [int(cell) for cell in cells]
+
+
+def _density(cells: list[str]) -> tuple[list[str], float | None]:
+    """Split off a last cell like 2:4."""
+    match = _SPARSITY.fullmatch(cells[-1]) if cells else None
+    if match is None:
+        return cells, None
+    kept, of = int(match[1]), int(match[2])
+    if not 1 <= kept <= of:
+        raise fail("bad-topology", f"the sparsity N:M must keep between 1 and M of M weights, not {cells[-1]}")
+    return cells[:-1], kept / of
+
+
+def _convolution(cells: list[str], batch: int) -> Layer:
+    numbers, density = _density(cells[1:])
+    names = _CONVOLUTION if len(numbers) != len(_CONVOLUTION) + 1 else (*_CONVOLUTION, "stride width")
+    height, width, kernel_height, kernel_width, channels, filters, *stride = _numbers(numbers, names)
+    return Layer(
+        name=cells[0],
+        kind=LayerKind.CONVOLUTION,
+        height=height,
+        width=width,
+        channels=channels,
+        filters=filters,
+        kernel=(kernel_height, kernel_width),
+        stride=(stride[0], stride[-1]),
+        batch=batch,
+        is_rounded_up=True,
+        given_weight_density=density,
+    )
+
+
+def _product(cells: list[str], batch: int) -> Layer:
+    numbers, density = _density(cells[1:])
+    rows, columns, terms = _numbers(numbers, _PRODUCT)
+    return Layer(cells[0], LayerKind.MATRIX, rows, 1, terms, columns, batch=batch, given_weight_density=density)
+
+
+def _linked(layer: Layer, before: list[Layer]) -> Layer:
+    """Name the layer before as the source, if this one takes exactly what it gives."""
+    if before and before[-1].output_count == layer.input_count:
+        return replace(layer, source=before[-1].name)
+    return layer
