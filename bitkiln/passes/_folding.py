@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bitkiln.ir import ToolError, fail, known_names
@@ -19,35 +19,47 @@ RESIZE_COST = 2
 """A width converter counts as much as this many multipliers: it costs registers and a stage, but rarely decides."""
 
 
+@dataclass(frozen=True)
+class _Option:
+    """A legal folding of a layer, and what it costs."""
+
+    folding: Folding
+    steps: int
+    multipliers: int
+
+
 @dataclass(frozen=True, eq=False)
 class _Choices:
     """A layer with the foldings that may be chosen from."""
 
     layer: Layer
-    foldings: tuple[Folding, ...]
+    options: tuple[_Option, ...]
+
+    @classmethod
+    def of(cls, layer: Layer, foldings: Sequence[Folding]) -> _Choices:
+        options = (_Option(folding, layer.steps(folding), layer.multipliers(folding)) for folding in foldings)
+        return cls(layer, tuple(options))
+
+    def within(self, interval: int) -> list[_Option]:
+        return [option for option in self.options if option.steps <= interval]
 
 
-@dataclass(frozen=True, eq=False)
-class Folded:
-    layers: tuple[tuple[Layer, Folding], ...]
-
-
-def fold(lowered: Lowered, options: PlanOptions) -> Folded:
-    """Choose a folding for every layer, and what the multipliers of each are made of.
+def fold(lowered: Lowered, options: PlanOptions) -> list[tuple[Layer, Folding]]:
+    """Return the layers with a folding each, and with what their multipliers are made of.
 
     The interval is taken to be that of the slowest unit, exact but for the start of a sliding window. With a budget
     the result has the least such interval, and among those (nearly) the fewest multipliers and width converters.
     Raises ToolError `bad-folding`.
     """
     choices = _by_hand(lowered.layers, options.layers)
-    interval = _interval(lowered, choices, options)
     budget = _budget(choices, options)
+    interval = _interval(lowered, choices, budget, options.target_interval)
     best = _cheapest(lowered, choices, interval, RESIZE_COST)
     if best is None or best.multipliers > budget:
         best = _cheapest(lowered, choices, interval, 0)
     assert best is not None and best.multipliers <= budget
     layers = [choice.layer for choice in choices]
-    return Folded(tuple(zip(_with_multipliers(layers, best.foldings, options.dsp), best.foldings, strict=True)))
+    return list(zip(_with_multipliers(layers, best.foldings, options.dsp), best.foldings, strict=True))
 
 
 def _by_hand(layers: Sequence[Layer], wishes: Sequence[LayerFolding]) -> list[_Choices]:
@@ -86,7 +98,7 @@ def _wished(layer: Layer, wishes: Sequence[LayerFolding]) -> _Choices:
     kept = tuple(folding for folding in foldings if pe in (None, folding.pe) and simd in (None, folding.simd))
     if not kept:
         raise _illegal(layer, f"pe = {pe} with simd = {simd}", "pe equal to simd")
-    return _Choices(layer, kept)
+    return _Choices.of(layer, kept)
 
 
 def _illegal(layer: Layer, what: str, legal: str) -> ToolError:
@@ -96,7 +108,7 @@ def _illegal(layer: Layer, what: str, legal: str) -> ToolError:
 
 
 def _budget(choices: Sequence[_Choices], options: PlanOptions) -> int | float:
-    least = sum(min(choice.layer.multipliers(folding) for folding in choice.foldings) for choice in choices)
+    least = sum(min(option.multipliers for option in choice.options) for choice in choices)
     if options.max_multipliers is None:
         return math.inf if options.target_interval is not None else max(DEFAULT_MULTIPLIERS, least)
     if options.max_multipliers < least:
@@ -108,33 +120,40 @@ def _budget(choices: Sequence[_Choices], options: PlanOptions) -> int | float:
     return options.max_multipliers
 
 
-def _interval(lowered: Lowered, choices: Sequence[_Choices], options: PlanOptions) -> int:
-    """The interval to fold for: the user's, or the least that the budget allows."""
-    budget = _budget(choices, options)
+def _interval(lowered: Lowered, choices: Sequence[_Choices], budget: int | float, target: int | None) -> int:
+    """The interval to fold for: the user's target, or the least that the budget allows."""
 
-    def is_enough(interval: int) -> bool:
+    def may_do(interval: int) -> bool:
+        least = [min((o.multipliers for o in choice.within(interval)), default=math.inf) for choice in choices]
+        return max(least) < math.inf and sum(least) <= budget
+
+    def does(interval: int) -> bool:
         found = _cheapest(lowered, choices, interval, 0)
         return found is not None and found.multipliers <= budget
 
-    slowest = max(
-        max(layer.layer.steps(folding), layer.layer.place.elements) for layer in choices for folding in layer.foldings
-    )
-    target = options.target_interval
-    if target is not None and is_enough(target):
+    if target is not None and does(target):
         return target
-    low, high = 0, max(slowest, len(lowered.input_order))
-    assert is_enough(high)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    slowest = max(max(option.steps for option in choice.options) for choice in choices)
+    widest = max(len(lowered.input_order), *(choice.layer.place.elements for choice in choices))
+    least = _first(may_do, 1, max(slowest, widest))
+    if not does(least):  # where only slow width converters fit between the layers
+        least = _first(does, least + 1, max(slowest, widest))
     if target is not None:
         allowed = "any number of" if budget == math.inf else f"at most {budget}"
         raise fail(
             "bad-folding",
             f"plan.target_interval of {target} cycles is out of reach with {allowed} multipliers",
-            hint=f"the least interval is {high} cycles",
+            hint=f"the least interval is {least} cycles",
         )
-    return high
+    return least
+
+
+def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The least number from `low` to `high` for which `holds`, as it does for all above it; for `high` it must."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
 
 
 @dataclass(frozen=True)
@@ -144,6 +163,15 @@ class _Partial:
     cost: tuple[int, int]
     multipliers: int
     foldings: tuple[Folding, ...]
+
+    def with_option(self, option: _Option, extra_cost: int) -> _Partial:
+        folding = option.folding
+        cost = (self.cost[0] + option.multipliers + extra_cost, self.cost[1] + folding.pe + folding.simd)
+        return _Partial(cost, self.multipliers + option.multipliers, (*self.foldings, folding))
+
+
+_Lanes = tuple[tuple[str, int], ...]
+"""Values that later layers read, each with the lanes in which it comes."""
 
 
 def _cheapest(lowered: Lowered, choices: Sequence[_Choices], interval: int, resize_cost: int) -> _Partial | None:
@@ -155,24 +183,22 @@ def _cheapest(lowered: Lowered, choices: Sequence[_Choices], interval: int, resi
     last_use = {source: i for i, choice in enumerate(choices) for source in choice.layer.place.sources}
     elements = {choice.layer.place.node: choice.layer.place.elements for choice in choices}
     elements[lowered.input] = len(lowered.input_order)
-    best: dict[tuple[tuple[str, int], ...], _Partial] = {(): _Partial((0, 0), 0, ())}
+    best: dict[_Lanes, _Partial] = {(): _Partial((0, 0), 0, ())}
     for i, choice in enumerate(choices):
-        layer = choice.layer
-        options = [folding for folding in choice.foldings if layer.steps(folding) <= interval]
-        following: dict[tuple[tuple[str, int], ...], _Partial] = {}
+        place, options = choice.layer.place, choice.within(interval)
+        following: dict[_Lanes, _Partial] = {}
         for state, partial in best.items():
             lanes = dict(state)
-            for folding in options:
-                resizes = _resizes(layer, folding, lanes, elements, interval)
+            for option in options:
+                folding = option.folding
+                resizes = _resizes(choice.layer, folding, lanes, elements, interval)
                 if resizes is None:
                     continue
-                multipliers = layer.multipliers(folding)
-                cost = multipliers + resizes * resize_cost
-                total = (partial.cost[0] + cost, partial.cost[1] + folding.pe + folding.simd)
-                after = {**dict.fromkeys(layer.place.sources, folding.simd), **lanes, layer.place.node: folding.pe}
+                after = {**dict.fromkeys(place.sources, folding.simd), **lanes, place.node: folding.pe}
                 key = tuple((name, width) for name, width in after.items() if last_use.get(name, -1) > i)
-                if key not in following or total < following[key].cost:
-                    following[key] = _Partial(total, partial.multipliers + multipliers, (*partial.foldings, folding))
+                longer = partial.with_option(option, resizes * resize_cost)
+                if key not in following or longer.cost < following[key].cost:
+                    following[key] = longer
         best = following
     return min(best.values(), key=lambda partial: partial.cost, default=None)
 

@@ -20,8 +20,7 @@ def schedule(graph: Graph, options: PlanOptions) -> Plan:
     Same graph and options, same plan. Raises ToolError `unsupported-graph`, `no-unit` or `bad-folding`.
     """
     lowered = lower(prune_dead(graph))
-    folded = fold(lowered, options)
-    stages, streams = Assembler(lowered).assemble(folded.layers)
+    stages, streams = Assembler(lowered).assemble(fold(lowered, options))
     return Plan(
         graph=graph,
         stages=stages,
