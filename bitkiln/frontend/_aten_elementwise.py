@@ -135,7 +135,7 @@ def masked_fill(at: At) -> Value:
 
 def number(at: At, value: float) -> Known:
     """A constant that stands alone."""
-    return Known(f"{at.call.name}.factor", torch.tensor(value))
+    return Known(at.name_of("factor"), torch.tensor(value))
 
 
 def operands(at: At, *values: Value) -> tuple[str, ...]:
@@ -172,11 +172,11 @@ def nothing(at: At) -> tuple[Value, ...]:
 
 def filled(value: float) -> Rule:
     """A new tensor of one value: only the input's shape counts."""
-    return lambda at: Known(at.call.name, torch.full(at.shape, value))
+    return lambda at: Known(at.name_of("constant"), torch.full(at.shape, value))
 
 
 def filled_with(at: At) -> Value:
-    return Known(at.call.name, torch.full(at.shape, at.number("fill_value")))
+    return Known(at.name_of("constant"), torch.full(at.shape, at.number("fill_value")))
 
 
 ELEMENTWISE: Mapping[str, Rule] = {

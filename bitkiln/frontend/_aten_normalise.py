@@ -43,8 +43,8 @@ def _batch_norm(at: At) -> Value:
     if mean is None or variance is None:
         raise at.unsupported("it has no running statistics", "use BatchNorm with track_running_stats=True")
     one = torch.ones_like(mean.data)
-    gamma = at.known("weight") or Known(f"{at.call.name}.weight", one)
-    beta = at.known("bias") or Known(f"{at.call.name}.bias", torch.zeros_like(one))
+    gamma = at.known("weight") or Known(at.name_of("weight"), one)
+    beta = at.known("bias") or Known(at.name_of("bias"), torch.zeros_like(one))
     if x.shape[0] == 1:
         names = [at.lowering.constant(known, at.call.loc) for known in (gamma, beta, mean, variance)]
         return at.emit(BatchNorm(at.number("eps")), x.name, *names)
@@ -53,7 +53,7 @@ def _batch_norm(at: At) -> Value:
     shift = beta.data - mean.data * scale
     shape = (-1, *[1] * (len(x.shape) - 2))
     scaled, shifted = (
-        at.lowering.constant(Known(f"{at.call.name}.{what}", data.float().reshape(shape)), at.call.loc)
+        at.lowering.constant(Known(at.name_of(what), data.float().reshape(shape)), at.call.loc)
         for what, data in (("scale", scale), ("shift", shift))
     )
     return at.emit(Add(), at.emit(Mul(), x.name, scaled).name, shifted)

@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 def reshape(at: At) -> Value:
     """All kinds of views: the exporter has already worked out the shape."""
-    return at.reshape(_first(at), at.shape, suffix="")
+    return at.reshape(_first(at), at.shape)
 
 
 def _first(at: At) -> Activation:
@@ -51,7 +51,7 @@ def permute(at: At) -> Value:
 def transpose(at: At) -> Value:
     x = _first(at)
     order = list(range(len(x.shape)))
-    first, second = (at.dim(name, len(order)) for name in ("dim0", "dim1"))
+    first, second = (at.dim(name, len(order)) for name in list(at.call.arguments)[1:3])
     order[first], order[second] = order[second], order[first]
     return permuted(at, x, tuple(order))
 
@@ -60,13 +60,13 @@ def transpose_matrix(at: At) -> Value:
     return permuted(at, _first(at), (1, 0) if len(at.shape) == 2 else (0,))
 
 
-def permuted(at: At, x: Activation, order: Shape, suffix: str = "") -> Activation:
+def permuted(at: At, x: Activation, order: Shape) -> Activation:
     """Axis i of the result is axis order[i] of x."""
     shape = tuple(x.shape[axis] for axis in order)
     moved = (0,) if order[:1] != (0,) else ()
     name, offset = at.along(x, *moved)
     axes = tuple(axis + offset for axis in order)
-    return at.emit(Permute((0,) * offset + axes), name, shape=shape, suffix=suffix)
+    return at.emit(Permute((0,) * offset + axes), name, shape=shape)
 
 
 def slice_tensor(at: At) -> Value:
@@ -298,6 +298,7 @@ SHAPE: Mapping[str, Rule] = {
     "aten.stack.default": stack,
     "aten.permute.default": permute,
     "aten.transpose.int": transpose,
+    "aten.swapaxes.default": transpose,
     "aten.t.default": transpose_matrix,
     "aten.slice.Tensor": slice_tensor,
     "aten.select.int": select,

@@ -7,40 +7,44 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from bitkiln.ir import fail
 
+from ._check import overload
 from ._program import Argument, Call, Ref, bad_program
 
-_LIMIT_ELEMENTS = 1 << 28  # a gigabyte of floats: more than any model computes, less than a bad file could ask for
+_LIMIT_ELEMENTS = 1 << 26  # more than any network computes, less than a bad file could ask for
 
 
-def fold(call: Call, known: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    """Return the results of a call whose operands are all in `known`. Every ATen operation may be asked for: it must
-    be functional, without randomness, and of bounded size."""
-    overload = _overload(call)
+def fold(call: Call, known: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], int]:
+    """Return the results of a call whose operands are all in `known`, and its multiply-accumulates.
+
+    Every ATen operation may be asked for: it must be functional, without randomness, and of bounded size.
+    """
+    found = _operation(call)
     if any(_elements(shape) > _LIMIT_ELEMENTS for shape in call.shapes):
         raise bad_program(f"{call.target} would compute a constant of {list(call.shapes[0])}", call.loc)
     positional, keywords = [], {}
-    for argument in overload._schema.arguments:
+    for argument in found._schema.arguments:
         value = _plain(call.arguments[argument.name], known)
         if argument.kwarg_only:
             keywords[argument.name] = value
         else:
             positional.append(value)
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:
-            result = overload(*positional, **keywords)
+            result = found(*positional, **keywords)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
             raise bad_program(f"{call.target} cannot be computed: {str(error)[:200]}", call.loc) from None
-    return tuple(result) if isinstance(result, list | tuple) else (result,)
+    results = tuple(result) if isinstance(result, list | tuple) else (result,)
+    return results, counter.get_total_flops() // 2
 
 
-def _overload(call: Call) -> Any:
-    namespace, name, overload = call.target.split(".")
-    if namespace != "aten" or name.endswith("_"):
+def _operation(call: Call) -> Any:
+    found = overload(call.target)
+    if found is None or found._schema.is_mutable:
         raise fail("unsupported-op", f"{call.target} cannot be computed at import", call.loc)
-    found = getattr(getattr(torch.ops.aten, name), overload)
     if torch.Tag.nondeterministic_seeded in found.tags:
         raise fail("unsupported-op", f"{call.target} is random", call.loc, "store the random values in a buffer")
     return found

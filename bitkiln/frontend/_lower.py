@@ -56,6 +56,7 @@ class Lowering:
     build: Builder
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[tuple[object, ...], str] = field(default_factory=dict)
+    folded_macs: int = 0
 
     def constant(self, known: Known, loc: Location, shape: Shape | None = None) -> str:
         """Return the Graph's constant for a known value (tied weights share one), seen under `shape` if given."""
@@ -88,7 +89,7 @@ class At:
         if isinstance(argument, Ref):
             return self.lowering.values[argument.name]
         if isinstance(argument, int | float):
-            return Known(f"{self.call.name}.{name}", torch.tensor(float(argument)))
+            return Known(self.name_of(name), torch.tensor(float(argument)))
         raise self._wrong(name, "a tensor")
 
     def activation(self, name: str) -> Activation:
@@ -170,11 +171,16 @@ class At:
         """An argument of any plain kind; None if it is absent."""
         return self.call.arguments[name]
 
-    def emit(self, op: Op, *args: str, shape: Shape | None = None, suffix: str = "") -> Activation:
+    def name_of(self, what: str) -> str:
+        """The name of a value inside this call's module."""
+        return f"{self.call.scope}.{what}" if self.call.scope else what
+
+    def emit(self, op: Op, *args: str, shape: Shape | None = None) -> Activation:
         """Append an operation. `shape` is its result's ATen shape, by default the call's; the Graph's may have a batch
         axis more."""
         build, expected = self.lowering.build, self.shape if shape is None else shape
-        name = build.add(op, args, self.call.name + suffix, self.call.loc)
+        wanted = self.call.scope if self.call.is_layer else self.name_of(op.name)
+        name = build.add(op, args, wanted, self.call.loc)
         found = build.types[name].shape
         if found not in (carried(expected), (1, *expected)):
             raise bad_program(
@@ -182,15 +188,15 @@ class At:
             )
         return self.reshape(Activation(name, expected), expected)
 
-    def reshape(self, x: Activation, shape: Shape, suffix: str = ".reshape") -> Activation:
+    def reshape(self, x: Activation, shape: Shape) -> Activation:
         """The same elements under another ATen shape; no operation if the Graph's shape stays."""
-        return Activation(self.under(x, carried(shape), suffix), shape)
+        return Activation(self.under(x, carried(shape)), shape)
 
-    def under(self, x: Activation, graph_shape: Shape, suffix: str = ".reshape") -> str:
+    def under(self, x: Activation, graph_shape: Shape) -> str:
         """The value under another shape of the Graph, for operations that need its axes elsewhere."""
         if self.lowering.build.types[x.name].shape == graph_shape:
             return x.name
-        return self.lowering.build.add(Reshape(graph_shape), (x.name,), self.call.name + suffix, self.call.loc)
+        return self.lowering.build.add(Reshape(graph_shape), (x.name,), self.name_of("reshape"), self.call.loc)
 
     def along(self, x: Activation, *dims: int) -> tuple[str, int]:
         """The value for an operation along these ATen axes, and what to add to an axis: 1 if the Graph's value has a
@@ -221,6 +227,11 @@ Rule = Callable[[At], Value | tuple[Value, ...]]
 
 def lower(program: Program, table: Mapping[str, Rule]) -> Graph:
     """Return the Graph of `program`, or raise ToolError with every operation that the table does not have."""
+    return lower_counting(program, table)[0]
+
+
+def lower_counting(program: Program, table: Mapping[str, Rule]) -> tuple[Graph, int]:
+    """Also return the multiply-accumulates of what was computed at import: the model as written does them, too."""
     findings = unsupported(program, table)
     if findings:
         raise ToolError(*findings)
@@ -232,16 +243,23 @@ def lower(program: Program, table: Mapping[str, Rule]) -> Graph:
         lowering.values[value.name] = Activation(name, value.shape)
     for leaf in program.leaves:
         lowering.values[leaf.name] = Known(leaf.path, leaf.data)
-    for call in program.calls:
+    last_use = {name: i for i, call in enumerate(program.calls) for name in input_names(call)}
+    last_use |= dict.fromkeys(program.outputs, len(program.calls))
+    for i, call in enumerate(program.calls):
         _lower_call(lowering, call, table)
-    return lowering.build.graph(_output(lowering, name) for name in program.outputs)
+        for name in {*input_names(call), *call.results}:
+            if last_use.get(name, i) <= i:
+                lowering.values.pop(name, None)
+    return lowering.build.graph([_output(lowering, name) for name in program.outputs]), lowering.folded_macs
 
 
 def _lower_call(lowering: Lowering, call: Call, table: Mapping[str, Rule]) -> None:
     operands = {name: lowering.values[name] for name in input_names(call)}
     known = {name: value.data for name, value in operands.items() if isinstance(value, Known)}
     if len(known) == len(operands):
-        results: tuple[Value, ...] = tuple(Known(call.name, tensor) for tensor in fold(call, known))
+        tensors, macs = fold(call, known)
+        lowering.folded_macs += macs
+        results: tuple[Value, ...] = tuple(Known(At(call, lowering).name_of("constant"), tensor) for tensor in tensors)
     else:
         lowered = table[call.target](At(call, lowering))
         results = lowered if isinstance(lowered, tuple) else (lowered,)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +11,19 @@ import torch
 
 from bitkiln.ir import Location
 
-from ._program import op_name
-
 _FRAME = re.compile(r'File "([^"]*)", line (\d{1,9})')
 _TORCH = str(Path(torch.__file__).parent)
+_PACKAGE = re.compile(r".*/(?:site|dist)-packages/(.+)")  # also for files that were traced on another machine
+_COMPOSITE = ("MultiheadAttention", "Transformer", "RNN", "LSTM", "GRU")
 
 
 @dataclass(frozen=True)
 class Site:
-    """What the exporter recorded about a call: overload, stack trace, innermost module (path, unique key, class)."""
+    """What the exporter recorded about a call: overload, stack trace, innermost module (path, class)."""
 
     target: str
     stack_trace: str = ""
     module: str = ""
-    module_key: str = ""
     module_class: str = ""
 
 
@@ -41,19 +38,21 @@ def frame_location(frames: Sequence[tuple[str, str | int]], model_file: Path | N
     names in their package, so that results do not depend on where things are installed."""
     wanted = str(model_file.resolve()) if model_file else ""
     inside = [frame for frame in frames if wanted and str(Path(frame[0]).resolve()) == wanted]
-    outside = [frame for frame in frames if not frame[0].startswith((_TORCH, "<"))]
+    outside = [frame for frame in frames if not _is_torch(frame[0])]
     if inside:
         return plain_text(str(model_file)), int(inside[-1][1])
     return (_short(outside[-1][0]), int(outside[-1][1])) if outside else ("", 0)
 
 
+def _is_torch(file: str) -> bool:
+    match = _PACKAGE.fullmatch(file)
+    return file.startswith((_TORCH, "<")) or (match is not None and match[1].startswith("torch/"))
+
+
 def _short(file: str) -> str:
-    """The file's path below an installed package's folder (`torchvision/models/resnet.py`), else its plain name."""
-    path = Path(file)
-    for entry in sys.path:
-        if entry.endswith("site-packages") and path.is_relative_to(entry):
-            return plain_text(str(path.relative_to(entry)))
-    return plain_text(path.name)
+    """The file's path in an installed package (`torchvision/models/resnet.py`), else its plain name."""
+    match = _PACKAGE.fullmatch(file)
+    return plain_text(match[1] if match else file.rpartition("/")[2])
 
 
 def plain_text(text: str) -> str:
@@ -61,17 +60,10 @@ def plain_text(text: str) -> str:
     return re.sub(r'["\x00-\x1f]', "_", text)
 
 
-def names(sites: Sequence[Site]) -> list[str]:
-    """Name each call after its module (`features.0`), with the operation where a module does several."""
-    calls = Counter(site.module_key for site in sites)
-    return [_name(site, calls[site.module_key] == 1) for site in sites]
-
-
-def _name(site: Site, is_only_call: bool) -> str:
-    if site.module and is_only_call and site.module_class.startswith("torch.nn.modules."):
-        return plain_name(site.module)
-    operation = op_name(site.target)
-    return plain_name(f"{site.module}.{operation}" if site.module else operation)
+def is_layer(site: Site) -> bool:
+    """True if the call comes from one of torch's own layers; all but the composite ones compute one thing each."""
+    package, _, name = site.module_class.rpartition(".")
+    return package.startswith("torch.nn.modules.") and not name.startswith(_COMPOSITE)
 
 
 def plain_name(name: str) -> str:

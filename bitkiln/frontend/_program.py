@@ -47,14 +47,16 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Call:
-    """One ATen call. `target` is `aten.conv2d.default`; `name` is what its value is called in the Graph.
+    """One ATen call. `target` is `aten.conv2d.default`; `scope` is the path of the module that makes it, and
+    `is_layer` says that the module is one of torch's own layers: its value is then called as the module is.
 
     `results` are the program values it defines and `shapes` their shapes, as the exporter found them; an unused
     result has an empty name.
     """
 
     target: str
-    name: str
+    scope: str
+    is_layer: bool
     arguments: Mapping[str, Argument]
     results: tuple[str, ...]
     shapes: tuple[Shape, ...]
@@ -115,12 +117,6 @@ def as_argument(value: object) -> Argument:
     if value is None or isinstance(value, plain):
         return value
     raise fail("dynamic-shape", f"an argument is {str(value)[:80]!r}, which is known only at run time")
-
-
-def op_name(target: str) -> str:
-    """The plain name of an overload: `aten.add.Tensor` is add."""
-    name = [*target.split("."), target][1].strip("_")
-    return "batch_norm" if name.startswith("native_batch_norm") else name
 
 
 def bad_program(message: str, loc: Location) -> ToolError:

@@ -19,7 +19,7 @@ from bitkiln.passes.canonicalise import canonicalise
 
 from ._aten import KEPT, RULES
 from ._lower import lower, wrong_dtype
-from ._places import Site, locations, names
+from ._places import Site, is_layer, locations, plain_name
 from ._program import Argument, Call, Leaf, Program, ProgramInput, Ref, as_argument, complete
 from ._user_code import UserCode
 
@@ -40,12 +40,6 @@ def import_program(exported: ExportedProgram, name: str, model_file: Path | None
     with UserCode(model_file):
         decomposed = _decompose(exported)
     return finish(read_exported(decomposed, name, model_file))
-
-
-def import_shapes(module: nn.Module, input_shape: tuple[int, ...], name: str) -> tuple[Program, Graph]:
-    """Return the program and its Graph as it was traced, for counting: no weight is read (see SkipInitialisation)."""
-    program = read_exported(export_module(module, input_shape), name)
-    return program, lower(program, RULES)
 
 
 def finish(program: Program) -> Graph:
@@ -110,12 +104,12 @@ def read_exported(exported: ExportedProgram, name: str, model_file: Path | None 
     inputs, leaves = _read_placeholders(exported, {node.name: node for node in nodes})
     calls = [node for node in nodes if node.op == "call_function" and node.target is not operator.getitem]
     sites = [_site(node) for node in calls]
-    places = zip(names(sites), locations(sites, model_file), strict=True)
+    places = zip(calls, sites, locations(sites, model_file), strict=True)
     return Program(
         name,
         inputs,
         leaves,
-        tuple(_read_call(node, *place) for node, place in zip(calls, places, strict=True)),
+        tuple(_read_call(node, site, loc) for node, site, loc in places),
         tuple(str(output) for output in signature.user_outputs),
     )
 
@@ -154,12 +148,14 @@ def _read_placeholders(
 
 def _site(node: Any) -> Site:
     stack = node.meta.get("nn_module_stack") or {"": ("", "")}
-    key, (path, kind) = list(stack.items())[-1]
-    return Site(str(node.target), node.meta.get("stack_trace") or "", path, key, str(kind))
+    path, kind = list(stack.values())[-1]
+    return Site(str(node.target), node.meta.get("stack_trace") or "", path, str(kind))
 
 
-def _read_call(node: Any, name: str, loc: Location) -> Call:
+def _read_call(node: Any, site: Site, loc: Location) -> Call:
     schema = getattr(node.target, "_schema", None)
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        raise fail("unsupported-op", f"{site.target} is control flow", loc, "write the model without branches or loops")
     if schema is None:
         raise fail("dynamic-shape", f"{node.name} computes with a size that is known only at run time", loc)
     given = {argument.name: _read_argument(value) for argument, value in zip(schema.arguments, node.args, strict=False)}
@@ -171,7 +167,8 @@ def _read_call(node: Any, name: str, loc: Location) -> Call:
         shapes = tuple(_static(item.shape, loc) for item in value if item is not None)
     else:
         results, shapes = (node.name,), (_static(value.shape, loc),) if isinstance(value, torch.Tensor) else ((),)
-    return Call(str(node.target), name, complete(schema, given, loc), results, shapes, loc)
+    scope = plain_name(site.module) if site.module else ""
+    return Call(site.target, scope, is_layer(site), complete(schema, given, loc), results, shapes, loc)
 
 
 def _read_argument(value: object) -> Argument:

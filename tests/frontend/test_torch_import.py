@@ -187,8 +187,8 @@ graph small
 %features.2.relu = relu(%features.2.add) : f32[1,4,4,4] @ "model.py":{body} "features.2"
 %features.3 = max_pool2d(%features.2.relu) {{kernel=[2,2], stride=[2,2]}} : f32[1,4,2,2] @ "model.py":{features} \
 "features.3"
-%view = reshape(%features.3) {{shape=[1,16]}} : f32[1,16] @ "model.py":{tail} ""
-%head = linear(%view, %head.weight, %head.bias) : f32[1,3] @ "model.py":{tail} "head"
+%reshape = reshape(%features.3) {{shape=[1,16]}} : f32[1,16] @ "model.py":{tail} ""
+%head = linear(%reshape, %head.weight, %head.bias) : f32[1,3] @ "model.py":{tail} "head"
 return %head
 """
     )
