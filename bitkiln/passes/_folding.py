@@ -67,12 +67,10 @@ def _by_hand(layers: Sequence[Layer], wishes: Sequence[LayerFolding]) -> list[_C
     for wish in wishes:
         matched = [layer for layer in layers if fnmatch.fnmatchcase(layer.place.name, wish.layer)]
         if not matched:
-            raise fail(
-                "bad-folding", f"plan.layers: no layer is called {wish.layer!r}", hint=known_names(wish.layer, names)
-            )
+            raise fail("bad-folding", f"no layer is called {wish.layer!r}", hint=known_names(wish.layer, names))
         wants_weights = wish.storage is not None or wish.multiplier is not None
         if wants_weights and not any(isinstance(layer, ProductLayer) for layer in matched):
-            raise fail("bad-folding", f"plan.layers: {matched[0].place.name} has no weights to store or multiply")
+            raise fail("bad-folding", f"{matched[0].place.name} has no weights to store or multiply")
     return [_wished(layer, wishes) for layer in layers]
 
 
@@ -114,7 +112,7 @@ def _budget(choices: Sequence[_Choices], options: PlanOptions) -> int | float:
     if options.max_multipliers < least:
         raise fail(
             "bad-folding",
-            f"plan.max_multipliers is {options.max_multipliers}, but the layers need at least {least} multipliers",
+            f"max_multipliers is {options.max_multipliers}, but the layers need at least {least} multipliers",
             hint=f"allow {least} or more, or choose a board with more",
         )
     return options.max_multipliers
@@ -142,7 +140,7 @@ def _interval(lowered: Lowered, choices: Sequence[_Choices], budget: int | float
         allowed = "any number of" if budget == math.inf else f"at most {budget}"
         raise fail(
             "bad-folding",
-            f"plan.target_interval of {target} cycles is out of reach with {allowed} multipliers",
+            f"the target_interval of {target} cycles is out of reach with {allowed} multipliers",
             hint=f"the least interval is {least} cycles",
         )
     return least

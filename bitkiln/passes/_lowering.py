@@ -55,6 +55,7 @@ def lower(graph: Graph) -> Lowered:
             lowering.add(node)
         except ToolError as error:
             findings.append(error)
+            lowering.failed.add(node.name)
     if findings:
         raise ToolError(*(finding for error in findings for finding in error.diagnostics))
     if not lowering.layers:
@@ -110,6 +111,9 @@ class _Lowering:
     alias: dict[str, str] = field(default_factory=dict)
     formats: dict[str, Format] = field(default_factory=dict)
     taken_in: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    """Nodes without a unit; nothing is said of those behind them, unless they can have none either."""
+
     names: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -136,6 +140,9 @@ class _Lowering:
         if node.name in self.taken_in:
             return
         self._check_args(node)
+        if self.failed.intersection(node.args):
+            self.failed.add(node.name)
+            return
         if self._is_alias(node):
             self.alias[node.name] = self._source(node.args[0])
             return

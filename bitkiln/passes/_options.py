@@ -44,11 +44,11 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         if not self.clock_mhz > 0:
-            raise fail("bad-value", f"plan.clock_mhz must be above 0, not {self.clock_mhz}")
+            raise fail("bad-value", f"clock_mhz must be above 0, not {self.clock_mhz}")
         for name, value, least in (
             ("max_multipliers", self.max_multipliers, 1),
             ("target_interval", self.target_interval, 1),
             ("dsp", self.dsp, 0),
         ):
             if value is not None and value < least:
-                raise fail("bad-value", f"plan.{name} must be at least {least}, not {value}")
+                raise fail("bad-value", f"{name} must be at least {least}, not {value}")

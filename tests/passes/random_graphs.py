@@ -42,6 +42,10 @@ class Network:
         assert isinstance(number, Int)
         return number
 
+    def spread(self, room: int, kernel: int) -> int:
+        """A dilation with which the kernel still fits."""
+        return self.number(1, max(1, min(2, (room - 1) // max(1, kernel - 1))))
+
     def shape(self, value: str) -> tuple[int, ...]:
         return self.build.types[value].shape
 
@@ -94,8 +98,8 @@ class Network:
         padding = ((self.number(0, 2), self.number(0, 2)), (self.number(0, 2), self.number(0, 2)))
         room = (height + sum(padding[0]), width + sum(padding[1]))
         kernel = (self.number(1, min(3, room[0])), self.number(1, min(3, room[1])))
-        dilation = tuple(self.number(1, max(1, min(2, (room[i] - 1) // max(1, kernel[i] - 1)))) for i in range(2))
-        op = Conv2d((self.number(1, 3), self.number(1, 3)), padding, (dilation[0], dilation[1]), groups)
+        dilation = (self.spread(room[0], kernel[0]), self.spread(room[1], kernel[1]))
+        op = Conv2d((self.number(1, 3), self.number(1, 3)), padding, dilation, groups)
         return self.weights(x, op, name, (filters, channels // groups, *kernel))
 
     def max_pool(self, x: str, name: str) -> str:
@@ -103,7 +107,10 @@ class Network:
         kernel = (self.number(1, min(3, height)), self.number(1, min(3, width)))
         padding = (self.number(0, kernel[0] // 2), self.number(0, kernel[1] // 2))
         stride = (self.number(1, 3), self.number(1, 3))
-        return self.build.add(MaxPool2d(kernel, stride, padding, (1, 1), self.chance()), (x,), name)
+        dilation = (1, 1)
+        if padding == (0, 0):
+            dilation = (self.spread(height, kernel[0]), self.spread(width, kernel[1]))
+        return self.build.add(MaxPool2d(kernel, stride, padding, dilation, self.chance()), (x,), name)
 
     def sum_pool(self, x: str, name: str) -> str:
         x = self.narrowed(x)
