@@ -20,8 +20,10 @@ from .ops import (
     Flip,
     Linear,
     MaxPool2d,
+    MultiThreshold,
     Pad,
     Permute,
+    QuantiseScaled,
     Relu,
     Requantise,
     Reshape,
@@ -86,8 +88,8 @@ def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
     match node.op:
         case Requantise():
             return _requantised(node.op, *args[0])
-        case ArgMax():
-            return 0, graph.types[node.args[0]].shape[1] - 1
+        case ArgMax() | QuantiseScaled() | MultiThreshold():
+            return _possible_codes(graph, node)
         case Linear() | Conv2d() if node.args[1] in graph.const:
             low, high = _sum_range(*graph.const[node.args[1]].row_sums, _bias(graph, node), args[0])
             if len(node.args) > 2 and node.args[2] not in graph.const:
@@ -107,6 +109,19 @@ def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
             return sum(low for low, _ in shifted), sum(high for _, high in shifted)
         case _:
             return number.lo, number.hi
+
+
+def _possible_codes(graph: Graph, node: Node) -> Range:
+    """What an operation can give whatever its first argument is."""
+    match node.op:
+        case ArgMax():
+            return 0, graph.types[node.args[0]].shape[1] - 1
+        case QuantiseScaled():
+            return node.op.code_range
+        case MultiThreshold():
+            return node.op.code_range(graph.types[node.args[1]].shape[1])
+        case _:
+            raise AssertionError(f"{node.op.name} says nothing about its codes")
 
 
 def _requantised(op: Requantise, low: int, high: int) -> Range:

@@ -12,7 +12,9 @@ from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, SumPool2d
 from .quant import Dequantise, Quantise, Requantise
 from .reduce import ReduceMax, ReduceMean, ReduceNorm, ReduceSum
 from .resize import Resize, ResizeMode
+from .scaled import QuantiseScaled, Rounding
 from .shape import ArgMax, Concat, Reshape
+from .threshold import MultiThreshold
 from .transposed import ConvTranspose2d
 
 OPS: tuple[type[Op], ...] = (
@@ -23,7 +25,7 @@ OPS: tuple[type[Op], ...] = (
     *(LayerNorm, GroupNorm, Softmax, LogSoftmax),
     *(ReduceMean, ReduceSum, ReduceMax, ReduceNorm),
     *(Reshape, Concat, Permute, Slice, Pad, Expand, Roll, Flip, Take, ArgMax),
-    *(Quantise, Dequantise, Requantise),
+    *(Quantise, Dequantise, Requantise, QuantiseScaled, MultiThreshold),
 )
 
 __all__ = [
@@ -55,12 +57,14 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "Mul",
+    "MultiThreshold",
     "Op",
     "Pad",
     "PadMode",
     "Permute",
     "Power",
     "Quantise",
+    "QuantiseScaled",
     "ReduceMax",
     "ReduceMean",
     "ReduceNorm",
@@ -71,6 +75,7 @@ __all__ = [
     "Resize",
     "ResizeMode",
     "Roll",
+    "Rounding",
     "ScaleShift",
     "Sigmoid",
     "Silu",
