@@ -41,8 +41,9 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The top-level folder, or the module's name for a file beside the folders."""
-        return self.path.with_suffix("").parts[0]
+        """The top-level folder, or the module's name for a file beside the folders; `__main__` is the CLI's."""
+        name = self.path.with_suffix("").parts[0]
+        return "cli" if name == "__main__" else name
 
 
 @dataclass(frozen=True)
