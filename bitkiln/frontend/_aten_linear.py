@@ -52,6 +52,16 @@ def _conv2d(at: At, padding: tuple[Pair, Pair]) -> Value:
     return at.emit(op, at.activation("input").name, *_weights(at))
 
 
+def convolution(at: At) -> Value:
+    """What core ATen has instead of the other overloads."""
+    spatial = len(at.shape) - 2
+    if at.flag("transposed"):
+        if spatial != 2:
+            raise at.unsupported(f"it is a transposed convolution over {spatial} axes", "use two axes")
+        return conv_transpose2d(at)
+    return conv1d(at) if spatial == 1 else conv2d(at)
+
+
 def conv1d(at: At) -> Value:
     (size,) = at.ints("padding", 1)
     return _conv1d(at, (size, size))
@@ -145,6 +155,7 @@ LINEAR: Mapping[str, Rule] = {
     "aten.conv1d.padding": conv1d_padding,
     "aten.conv2d.default": conv2d,
     "aten.conv2d.padding": conv2d_padding,
+    "aten.convolution.default": convolution,
     "aten.conv_transpose2d.input": conv_transpose2d,
     "aten.matmul.default": matmul,
     "aten.mm.default": matmul,

@@ -138,7 +138,7 @@ def largest(at: At) -> Value:
 
 
 def largest_along(at: At) -> tuple[Value, ...]:
-    """Values only; a program that reads the indices finds no such value."""
+    """Values only, no indices."""
     return (largest(at),)
 
 

@@ -17,6 +17,11 @@ def max_pool2d(at: At) -> Value:
     return at.emit(op, at.activation("self").name)
 
 
+def max_pool2d_with_indices(at: At) -> tuple[Value, ...]:
+    """Values only, no indices."""
+    return (max_pool2d(at),)
+
+
 def avg_pool2d(at: At) -> Value:
     kernel, stride = _window(at)
     divisor = None if at.optional("divisor_override") is None else at.integer("divisor_override")
@@ -121,10 +126,12 @@ def _resize(at: At, mode: ResizeMode, align_corners: bool) -> Value:
 POOL: Mapping[str, Rule] = {
     "aten.max_pool1d.default": max_pool1d,
     "aten.max_pool2d.default": max_pool2d,
+    "aten.max_pool2d_with_indices.default": max_pool2d_with_indices,
     "aten.avg_pool1d.default": avg_pool1d,
     "aten.avg_pool2d.default": avg_pool2d,
     "aten.adaptive_avg_pool1d.default": adaptive_avg_pool1d,
     "aten.adaptive_avg_pool2d.default": adaptive_avg_pool2d,
+    "aten._adaptive_avg_pool2d.default": adaptive_avg_pool2d,
     "aten.adaptive_max_pool2d.default": adaptive_max_pool2d,
     "aten.upsample_nearest2d.vec": upsample_nearest,
     "aten.upsample_bilinear2d.vec": upsample_bilinear,

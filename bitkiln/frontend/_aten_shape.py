@@ -12,6 +12,7 @@ from ._lower import Activation, At, Known, Rule, Value
 from ._program import Ref, bad_program
 
 Shape = tuple[int, ...]
+Pieces = tuple[Value | None, ...]
 
 
 def reshape(at: At) -> Value:
@@ -103,39 +104,45 @@ def _select(at: At, x: Activation, dim: int, index: int, shape: Shape) -> Activa
     return at.reshape(part(at, x, dim, index % size, index % size + 1), shape)
 
 
-def split(at: At) -> tuple[Value, ...]:
+def split(at: At) -> Pieces:
     """Pieces of one size, the last one may be smaller."""
     x = _first(at)
     dim = at.dim("dim", len(x.shape))
-    size, length = at.integer("split_size"), x.shape[dim]
-    if size < 1:
-        raise at.unsupported(f"its pieces have size {size}")
-    return tuple(part(at, x, dim, start, min(start + size, length)) for start in range(0, length, size))
+    return _pieces(at, x, dim, at.integer("split_size"))
 
 
-def chunk(at: At) -> tuple[Value, ...]:
+def chunk(at: At) -> Pieces:
     x = _first(at)
     dim = at.dim("dim", len(x.shape))
+    return _pieces(at, x, dim, -(-x.shape[dim] // max(1, at.integer("chunks"))))
+
+
+def _pieces(at: At, x: Activation, dim: int, size: int) -> Pieces:
     length = x.shape[dim]
-    size = -(-length // max(1, at.integer("chunks")))
-    return tuple(part(at, x, dim, start, min(start + size, length)) for start in range(0, length, size))
+    if size < 1:
+        raise at.unsupported(f"its pieces have size {size}")
+    bounds = [(start, min(start + size, length)) for start in range(0, length, size)]
+    return tuple(
+        part(at, x, dim, *pair) if is_read else None for pair, is_read in zip(bounds, at.is_read, strict=False)
+    )
 
 
-def split_with_sizes(at: At) -> tuple[Value, ...]:
+def split_with_sizes(at: At) -> Pieces:
     x = _first(at)
     dim = at.dim("dim", len(x.shape))
     sizes = at.ints("split_sizes", len(at.call.results))
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     if min(sizes) < 1 or ends[-1] != x.shape[dim]:
         raise bad_program(f"{at.call.target}: sizes {list(sizes)} of {x.shape[dim]}", at.call.loc)
-    return tuple(part(at, x, dim, end - size, end) for size, end in zip(sizes, ends, strict=True))
+    bounds = zip(sizes, ends, at.is_read, strict=True)
+    return tuple(part(at, x, dim, end - size, end) if is_read else None for size, end, is_read in bounds)
 
 
-def unbind(at: At) -> tuple[Value, ...]:
+def unbind(at: At) -> Pieces:
     x = _first(at)
     dim = at.dim("dim", len(x.shape))
     rest = (*x.shape[:dim], *x.shape[dim + 1 :])
-    return tuple(_select(at, x, dim, index, rest) for index in range(x.shape[dim]))
+    return tuple(_select(at, x, dim, i, rest) if is_read else None for i, is_read in enumerate(at.is_read))
 
 
 def slice_scatter(at: At) -> Value:

@@ -53,20 +53,28 @@ def check_program(program: Program) -> None:
         values[leaf.name] = torch.empty_strided(
             leaf.data.shape, leaf.data.stride(), dtype=leaf.data.dtype, device="meta"
         )
+    read = {*program.outputs, *(name for call in program.calls for name in input_names(call))}
     for call in program.calls:
-        for name in input_names(call):
-            if name not in values:
-                raise bad_program(f"{call.target} reads {name}, which is not defined before it", call.loc)
-        results = _results(call, values)
-        for name, shape, result in zip(call.results, call.shapes, results, strict=False):
-            if name and tuple(result.shape) != shape:
-                raise bad_program(
-                    f"{call.target} gives shape {list(result.shape)}, but the program says {list(shape)}", call.loc
-                )
-            values[name] = result
+        _check_call(call, values, read)
     for name in program.outputs:
         if name not in values:
             raise bad_program(f"the output {name} is not defined", Location())
+
+
+def _check_call(call: Call, values: dict[str, Tensor], read: set[str]) -> None:
+    """Define the call's results; the shapes of those that nothing reads may be anything."""
+    for name in input_names(call):
+        if name not in values:
+            raise bad_program(f"{call.target} reads {name}, which is not defined before it", call.loc)
+    for name, shape, result in zip(call.results, call.shapes, _results(call, values), strict=False):
+        if name in read and tuple(result.shape) != shape:
+            raise bad_program(
+                f"{call.target} gives shape {list(result.shape)}, but the program says {list(shape)}", call.loc
+            )
+        if name in values:
+            raise bad_program(f"{call.target} defines {name} again", call.loc)
+        if name:
+            values[name] = result
 
 
 def _results(call: Call, values: Mapping[str, Tensor]) -> list[Tensor]:

@@ -17,6 +17,7 @@ from bitkiln.ir import Builder, Diagnostic, Float, Graph, Location, TensorType, 
 from bitkiln.ir.ops import Op, Reshape
 
 from ._fold import fold
+from ._order import ordered
 from ._places import plain_name
 from ._program import Argument, Call, Program, Ref, Shape, bad_program, input_names, refs
 
@@ -83,6 +84,11 @@ class At:
     def shape(self) -> Shape:
         """ATen shape of the (first) result, as the exporter found it."""
         return self.call.shapes[0]
+
+    @property
+    def is_read(self) -> tuple[bool, ...]:
+        """For each result, whether the program names it."""
+        return tuple(name != "" for name in self.call.results)
 
     def value(self, name: str) -> Value:
         argument = self.call.arguments[name]
@@ -222,7 +228,8 @@ class At:
         return bad_program(f"{self.call.target}: {name} must be {expected}, not {found}", self.call.loc)
 
 
-Rule = Callable[[At], Value | tuple[Value, ...]]
+# What a call becomes; results that nothing reads may be None.
+Rule = Callable[[At], Value | tuple[Value | None, ...]]
 
 
 def lower(program: Program, table: Mapping[str, Rule]) -> Graph:
@@ -232,6 +239,7 @@ def lower(program: Program, table: Mapping[str, Rule]) -> Graph:
 
 def lower_counting(program: Program, table: Mapping[str, Rule]) -> tuple[Graph, int]:
     """Also return the multiply-accumulates of what was computed at import: the model as written does them, too."""
+    program = ordered(program)
     findings = unsupported(program, table)
     if findings:
         raise ToolError(*findings)
@@ -239,6 +247,12 @@ def lower_counting(program: Program, table: Mapping[str, Rule]) -> tuple[Graph, 
     for value in program.inputs:
         if value.dtype != torch.float32:
             raise wrong_dtype(f"input {value.name}", value.dtype, Location())
+        if value.shape[:1] != (1,):
+            raise fail(
+                "input-shape",
+                f"the program was exported for an input of {list(value.shape)}; its first size must be 1",
+                hint="export the model with one sample as its example input",
+            )
         name = lowering.build.input(plain_name(value.name), TensorType(carried(value.shape), Float(32)))
         lowering.values[value.name] = Activation(name, value.shape)
     for leaf in program.leaves:
@@ -259,12 +273,17 @@ def _lower_call(lowering: Lowering, call: Call, table: Mapping[str, Rule]) -> No
     if len(known) == len(operands):
         tensors, macs = fold(call, known)
         lowering.folded_macs += macs
-        results: tuple[Value, ...] = tuple(Known(At(call, lowering).name_of("constant"), tensor) for tensor in tensors)
+        path = At(call, lowering).name_of("constant")
+        results: tuple[Value | None, ...] = tuple(Known(path, tensor) for tensor in tensors)
     else:
         lowered = table[call.target](At(call, lowering))
         results = lowered if isinstance(lowered, tuple) else (lowered,)
-    for name, value in zip(call.results, results, strict=False):
-        lowering.values[name] = value
+    for i, name in enumerate(call.results):
+        value = results[i] if i < len(results) else None
+        if name and value is None:
+            raise At(call, lowering).unsupported(f"its result number {i + 1} is used", "use only its first result")
+        if name and value is not None:
+            lowering.values[name] = value
 
 
 def _output(lowering: Lowering, name: str) -> str:

@@ -364,6 +364,26 @@ def test_batch_norm_without_statistics_is_refused() -> None:
     assert (found.slug, found.location.module) == ("unsupported-op", "0")
 
 
+def test_an_unsupported_second_result_is_refused() -> None:
+    found = refusal(Forward(lambda m, x: x.max(1)[1] * x[:, 0]).eval()).diagnostics[0]
+    assert found.message == "aten.max.dim is not supported here: its result number 2 is used"
+
+
+def test_a_branch_on_values_is_refused() -> None:
+    class Branch(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 1 if x.sum() > 0 else x
+
+    found = refusal(nn.Sequential(Branch()).eval()).diagnostics[0]
+    assert found.location == Location(str(HERE), line_of(Branch, "return x + 1"), "0")
+
+
+def test_a_recurrent_layer_is_refused_as_one_operation() -> None:
+    module = Forward(lambda m, x: m.lstm(x)[0], lstm=nn.LSTM(6, 4, batch_first=True)).eval()
+    (found,) = refusal(module, (1, 3, 6)).diagnostics
+    assert (found.message, found.location.module) == ("aten.lstm.input is not supported", "lstm")
+
+
 def test_adaptive_pooling_that_does_not_divide_says_so() -> None:
     found = refusal(nn.AdaptiveMaxPool2d(4).eval()).diagnostics[0]
     assert found.message == (
