@@ -15,7 +15,9 @@ from pathlib import Path
 
 from bitkiln.ir import fail, from_plain, known_names
 
-ACCELERATORS = ("dataflow", "eie", "eyeriss-like", "systolic-32", "tpu-like", "xnor-array")
+from .formats import Format
+
+ACCELERATORS = ("dataflow", "eie", "eyeriss-like", "systolic-32", "tpu-like", "xnor-array", "zero-skip")
 """Names of the descriptions in the package."""
 
 
@@ -117,30 +119,51 @@ class Eie:
     """Compressed sparse matrix times sparse vector: rows interleaved over elements, non-zero inputs broadcast.
 
     A queue of `queue_places` activations in each element holds one less; weights are `code_bits` indices of a table of
-    `weight_bits` values, `index_bits` count the zeros before each.
+    `weight_bits` values, `index_bits` count the zeros before each. Each element keeps two pointers a column, of
+    `pointer_bits`, in a memory of `pointer_bytes`. The srams have one bank an element.
     """
 
     elements: int
     queue_places: int
     index_bits: int
     code_bits: int
-    pointer_bits: int = 16
+    pointer_bits: int
+    pointer_bytes: int
 
     def __post_init__(self) -> None:
         _require("elements", self.elements)
         _require("queue_places", self.queue_places, 2)
-        for name in ("index_bits", "code_bits", "pointer_bits"):
+        for name in ("index_bits", "code_bits", "pointer_bits", "pointer_bytes"):
             _require(name, getattr(self, name))
+
+
+class Zeros(Enum):
+    """What is done with products that have a zero for one operand: compute them, save their energy, or their cycle."""
+
+    COMPUTE = "compute"
+    GATE = "gate"
+    SKIP = "skip"
 
 
 @dataclass(frozen=True)
 class ZeroSkip:
-    """A convolution engine of `elements` multipliers that multiply only where both operands are not zero."""
+    """A convolution engine with one multiplier in each of `filter_lanes` x `position_lanes` elements.
 
-    elements: int
+    Filters and output pixels are dealt out over the lanes; an element keeps `accumulators` sums. What zeros save is
+    said for each operand on its own, and so is how it is stored.
+    """
+
+    filter_lanes: int
+    position_lanes: int
+    accumulators: int
+    weight_zeros: Zeros = Zeros.SKIP
+    activation_zeros: Zeros = Zeros.SKIP
+    weight_format: Format = Format.COMPRESSED_COLUMNS
+    activation_format: Format = Format.COMPRESSED_COLUMNS
 
     def __post_init__(self) -> None:
-        _require("elements", self.elements)
+        for name in ("filter_lanes", "position_lanes", "accumulators"):
+            _require(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -189,7 +212,8 @@ class Numbers:
 class Sram:
     """One on-chip memory for the operands it holds; without double buffering, filling it stops the engine.
 
-    A port moves one word of `word_bits` a cycle.
+    A port moves one word of `word_bits` a cycle. The memory is made of `banks` equal parts: an access has the energy
+    of one bank.
     """
 
     holds: tuple[Operand, ...]
@@ -197,19 +221,26 @@ class Sram:
     word_bits: int
     ports: int = 1
     is_double_buffered: bool = True
+    banks: int = 1
 
     def __post_init__(self) -> None:
         _require("capacity_bytes", self.capacity_bytes)
         _require("word_bits", self.word_bits)
         _require("ports", self.ports)
+        _require("banks", self.banks)
         if not self.holds:
             raise fail("bad-value", "an sram must hold something, but holds is an empty list")
-        if 8 * self.capacity_bytes < self.word_bits:
-            raise fail("bad-value", f"an sram of {self.capacity_bytes} bytes has no word of {self.word_bits} bits")
+        if self.bank_bits < self.word_bits:
+            banks = f" in {self.banks} banks" if self.banks > 1 else ""
+            raise fail("bad-value", f"an sram of {self.capacity_bytes} bytes{banks} has no word of {self.word_bits} bits")
 
     @property
     def capacity_bits(self) -> int:
         return 8 * self.capacity_bytes
+
+    @property
+    def bank_bits(self) -> int:
+        return self.capacity_bits // self.banks
 
     @property
     def usable_bits(self) -> int:
