@@ -90,7 +90,7 @@ def build_bundle(
     """Build a bundle that `board_bundle` made for `board`. Raises like `build`."""
     tools = family_tools(board)
     scripts = {name: tools.script(has_dsp).encode() for has_dsp, name in _SCRIPTS.items()}
-    inputs = design.merged(Bundle.of(scripts))
+    inputs = design.merged(Bundle.of(scripts)).merged(tools.files)
     versions = tuple(tool.version() for tool in (YOSYS, tools.place_route, tools.pack))
     entry = (default_cache() if cache is None else cache) / "builds" / _key(inputs, tools, board, versions)
     product = Bundle.read(entry)

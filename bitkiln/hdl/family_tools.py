@@ -12,7 +12,11 @@ from typing import assert_never
 from bitkiln.boards import Board, Family, Resource, Resources
 
 from .board_top import CONSTRAINTS, TOP
+from .bundle import Bundle
+from .ice40_memory import bram_map
 from .toolchain import ECPPACK, ICEPACK, NEXTPNR_ECP5, NEXTPNR_ICE40, Tool
+
+_BRAM_MAP = "ice40_memory.v"
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class CellCount:
 class FamilyTools:
     """The tools of a family.
 
-    `cells` are the types in yosys' netlist and give the least that the design needs, before packing;
-    `bels` are nextpnr's names of the same kinds and give what it took. `routed` is the file between nextpnr
-    and the packer, `bitstream` the last one.
+    `synthesis` are yosys' commands, in which {multipliers} stands for `with_dsp` or `without_dsp`; `files` are
+    what they read beside the design. `cells` are the types in yosys' netlist and give the least that the design
+    needs, before packing; `bels` are nextpnr's names of the same kinds and give what it took. `routed` is the file
+    between nextpnr and the packer, `bitstream` the last one.
     """
 
-    synthesis: str
+    synthesis: tuple[str, ...]
+    files: Bundle
     with_dsp: str
     without_dsp: str
     place_route: Tool
@@ -50,7 +56,7 @@ class FamilyTools:
         multipliers = self.with_dsp if has_dsp else self.without_dsp
         lines = (
             f"read_rtlil {TOP}.il",
-            f"{self.synthesis} {multipliers} -top {TOP}".replace("  ", " "),
+            *(command.format(multipliers=multipliers) for command in self.synthesis),
             f"write_json {TOP}.json",
             "tee -q -o stat.json stat -json",
         )
@@ -93,9 +99,19 @@ def family_tools(board: Board) -> FamilyTools:
 def _ice40(board: Board) -> FamilyTools:
     # yosys calls the UltraPlus "u", the others by the first two letters of the device: "hx", "lp".
     device = "u" if board.device.startswith("u") else board.device[:2]
+    synthesis = f"synth_ice40 -device {device}{{multipliers}} -top {TOP} -run"
     return FamilyTools(
-        synthesis=f"synth_ice40 -device {device}",
-        with_dsp="-dsp" if board.resources.dsp else "",
+        # All of synth_ice40, with our own map of block RAMs before yosys' map, which takes what ours leaves.
+        synthesis=(
+            f"{synthesis} begin:map_ram",
+            "memory_libmap -lib +/ice40/brams.txt -lib +/ice40/spram.txt -no-auto-huge",
+            f"techmap -map {_BRAM_MAP}",
+            "techmap -map +/ice40/brams_map.v -map +/ice40/spram_map.v",
+            "ice40_braminit",
+            f"{synthesis} map_ffram:",
+        ),
+        files=Bundle.of({_BRAM_MAP: bram_map().encode()}),
+        with_dsp=" -dsp" if board.resources.dsp else "",
         without_dsp="",
         place_route=NEXTPNR_ICE40,
         constraints=("--pcf", CONSTRAINTS[Family.ICE40]),
@@ -121,9 +137,10 @@ def _ice40(board: Board) -> FamilyTools:
 
 _ECP5 = FamilyTools(
     # Wide multiplexers cost more LUTs than they save: host link 832 with them, 696 without, both above 100 MHz.
-    synthesis="synth_ecp5 -nowidelut",
+    synthesis=(f"synth_ecp5 -nowidelut{{multipliers}} -top {TOP}",),
+    files=Bundle.of({}),
     with_dsp="",
-    without_dsp="-nodsp",
+    without_dsp=" -nodsp",
     place_route=NEXTPNR_ECP5,
     constraints=("--lpf", CONSTRAINTS[Family.ECP5]),
     routed=("--textcfg", f"{TOP}.config"),

@@ -265,15 +265,16 @@ class Hungry(wiring.Component):
 
 
 class RomEater(Hungry):
-    """Takes 32 block RAMs of 4 kbit."""
+    """Takes 32 block RAMs of 4 kbit, side by side."""
 
     def eat(self, m: Module, moves: Any) -> None:
-        contents = [random.randrange(1 << 16) for _ in range(32 * 256)]
-        m.submodules.memory = memory = Memory(shape=16, depth=len(contents), init=contents)
+        contents = [random.getrandbits(512) for _ in range(256)]
+        m.submodules.memory = memory = Memory(shape=512, depth=len(contents), init=contents)
         port = memory.read_port()
         with m.If(moves):
             m.d.sync += port.addr.eq(port.addr + self.i.payload)
-        m.d.comb += self.o.payload.eq(port.data)
+        for bit in range(16):
+            m.d.comb += self.o.payload[bit].eq(port.data[32 * bit : 32 * bit + 32].any())
 
 
 class CellEater(Hungry):
@@ -287,7 +288,7 @@ class CellEater(Hungry):
         with m.If(moves):
             m.d.sync += row.eq(Cat(self.i.payload[0], row))
         bits = [[row[random.randrange(3200)] for _ in range(4)] for _ in range(1800)]
-        m.d.comb += self.o.payload.eq(Cat((a & b) | (c & ~d) for a, b, c, d in bits).xor())
+        m.d.comb += self.o.payload.eq(Cat((a & b) | (c & ~d) for a, b, c, d in bits).any())
 
 
 class TimeEater(Hungry):
