@@ -22,6 +22,7 @@ class StallCause(Enum):
     FIRST_TILE = "first tile"  # nothing to compute yet
     LAST_TILE = "last tile"  # nothing left to compute, results still leave the chip
     DRAM = "dram bandwidth"
+    TILES = "small tiles"  # the engine fills and drains for every tile
     PORTS = "buffer ports"
     IMBALANCE = "load imbalance"  # some elements are done, others are not
     STARVED = "no input"  # the next non-zero input is not there yet
@@ -115,6 +116,14 @@ def widths_of(layer: Layer, accelerator: Accelerator) -> Widths:
         min(layer.output_bits or numbers.output_bits, numbers.accumulator_bits),
         numbers.accumulator_bits,
     )
+
+
+def require_memories(accelerator: Accelerator) -> None:
+    """Raise `bad-accelerator` unless there is an on-chip memory for every operand."""
+    for operand in Operand:
+        if accelerator.memory(operand) is None:
+            message = f"{accelerator.name} has no [[sram]] that holds {operand.value}, which its engine reads from one"
+            raise fail("bad-accelerator", message, hint=f'add one with holds = ["{operand.value}"]')
 
 
 def unmappable(layer: Layer, accelerator: Accelerator, why: str, engines: tuple[str, ...] = ()) -> ToolError:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from ._tiles import NOTHING_STAYS, Residence
 from .accelerator import Accelerator, Eie, RowStationary, Streaming, Systolic, Vector, Xnor, ZeroSkip
 from .engine import LayerRun, unmappable
 from .systolic import systolic
+from .tiling import LEAST_TRAFFIC, Tuning
+from .vector import vector
 from .workload import Layer
 
 
-def run_layer(layer: Layer, accelerator: Accelerator) -> LayerRun:
+def run_layer(
+    layer: Layer, accelerator: Accelerator, tuning: Tuning = LEAST_TRAFFIC, resident: Residence = NOTHING_STAYS
+) -> LayerRun:
     """Return what `layer` costs on the engine of `accelerator`. Raises `unmappable-layer` and `sram-too-small`."""
     match accelerator.engine:
         case Systolic() as engine:
-            return systolic(layer, engine, accelerator)
-        case Vector() | RowStationary() | Eie() | ZeroSkip() | Xnor() | Streaming():
+            return systolic(layer, engine, accelerator, tuning, resident)
+        case Vector() as engine:
+            return vector(layer, engine, accelerator, tuning, resident)
+        case RowStationary() | Eie() | ZeroSkip() | Xnor() | Streaming():
             raise unmappable(layer, accelerator, "it has no engine for single layers", ("systolic",))
         case _:
             assert_never(accelerator.engine)

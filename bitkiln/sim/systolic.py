@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from .accelerator import Accelerator, Dataflow, Systolic
-from .counts import Counts, Role
-from .engine import LayerRun, dram_access, products, widths_of
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from ._dense import buffer_access, dense_run
+from ._tiles import NOTHING_STAYS, Residence, Setting, Tilings, Whole
+from .accelerator import Accelerator, Dataflow, Operand, Systolic
+from .counts import Access, Role
+from .engine import LayerRun, register_access, require_memories, widths_of
+from .tiling import LEAST_TRAFFIC, Tiling, Tuning, best_tiling
 from .workload import Layer
 
 
-def systolic(layer: Layer, array: Systolic, accelerator: Accelerator) -> LayerRun:
+def systolic(
+    layer: Layer,
+    array: Systolic,
+    accelerator: Accelerator,
+    tuning: Tuning = LEAST_TRAFFIC,
+    resident: Residence = NOTHING_STAYS,
+) -> LayerRun:
     """Return the layer group after group, each a matrix product of [P, K] and [K, N]."""
-    widths = widths_of(layer, accelerator)
-    accesses = (
-        dram_access(Role.WEIGHTS, widths.weight, layer.weight_count, 0),
-        dram_access(Role.ACTIVATIONS, widths.activation, layer.input_count, 0),
-        dram_access(Role.OUTPUTS, widths.output, 0, layer.output_count),
-    )
-    return LayerRun(
-        layer,
-        compute_cycles(layer, array),
-        (),
-        Counts(products(layer, accelerator, layer.macs), accesses),
-        array.rows * array.columns,
-    )
+    require_memories(accelerator)
+    filter_unit, channel_unit = _units(layer, array)
+    setting = Setting(layer, widths_of(layer, accelerator), accelerator, filter_unit, channel_unit, resident)
+    tiling = best_tiling(setting, lambda tiles: tiled_cycles(layer, array, tiles), tuning)
+    accesses = (*_array(setting, array, tiling), *_registers(setting, array, tiling))
+    return dense_run(setting, tiling, accesses, array.rows * array.columns, compute_cycles(layer, array))
 
 
 def compute_cycles(layer: Layer, array: Systolic) -> int:
-    """Return the cycles if no operand is ever late.
+    """Return the cycles if no operand is ever late and nothing is cut into tiles.
 
     Each fold of the stationary operand is loaded, fed and drained on its own, as in SCALE-Sim (whose reports are one
     lower): weights ceil(K/R) ceil(N/C) (2R + C + P - 2), outputs ceil(P/R) ceil(N/C) (R + C + K - 2), inputs
@@ -44,5 +51,101 @@ def compute_cycles(layer: Layer, array: Systolic) -> int:
     return layer.groups * folds * each
 
 
+def tiled_cycles(layer: Layer, array: Systolic, tiles: Tilings) -> Whole:
+    """Return the same for every tiling: the sum of the closed form over its tiles."""
+    rows, columns = array.rows, array.columns
+    fill = 2 * rows + columns - 2
+    filters = _tap_folds(layer, array, tiles), _filter_folds(layer, array, tiles)
+    match array.dataflow:
+        case Dataflow.WEIGHT_STATIONARY:
+            cycles = filters[0] * filters[1] * (tiles.position_tiles * fill + layer.positions)
+        case Dataflow.OUTPUT_STATIONARY:
+            folds = _position_folds(layer, tiles, rows) * filters[1]
+            cycles = folds * (tiles.channel_tiles * (rows + columns - 2) + layer.taps)
+        case Dataflow.INPUT_STATIONARY:
+            folds = _position_folds(layer, tiles, columns) * filters[0]
+            cycles = folds * (tiles.filter_tiles * fill + layer.group_filters)
+    return layer.groups * cycles
+
+
+def _units(layer: Layer, array: Systolic) -> tuple[int, int]:
+    """Filters and channels of a tile whose folds are full."""
+    channels = array.rows // math.gcd(array.rows, math.prod(layer.kernel))
+    match array.dataflow:
+        case Dataflow.WEIGHT_STATIONARY:
+            return array.columns, channels
+        case Dataflow.OUTPUT_STATIONARY:
+            return array.columns, 1
+        case Dataflow.INPUT_STATIONARY:
+            return array.columns, channels  # fewer would only fill and drain more often
+
+
 def _folds(size: int, cells: int) -> int:
     return -(-size // cells)
+
+
+def fold_sum(total: int, size: Whole, tiles: Whole, cells: int) -> Whole:
+    """Return the folds of `tiles` tiles of `size`, the last one smaller, that make up `total`."""
+    last = total - (tiles - 1) * size
+    return (tiles - 1) * -(-size // cells) + -(-last // cells)
+
+
+def _tap_folds(layer: Layer, array: Systolic, tiles: Tilings) -> Whole:
+    return fold_sum(layer.taps, tiles.channels * math.prod(layer.kernel), tiles.channel_tiles, array.rows)
+
+
+def _filter_folds(layer: Layer, array: Systolic, tiles: Tilings) -> Whole:
+    return fold_sum(layer.group_filters, tiles.filters, tiles.filter_tiles, array.columns)
+
+
+def _position_folds(layer: Layer, tiles: Tilings, cells: int) -> Whole:
+    height, width = layer.output
+    whole = -(-layer.batch // tiles.cuts.images)
+    parts = -(-height // tiles.cuts.rows)
+    by_image = fold_sum(layer.positions, tiles.cuts.images * height * width, whole, cells)
+    by_rows = layer.batch * fold_sum(height * width, tiles.cuts.rows * width, parts, cells)
+    return np.where(parts > 1, by_rows, by_image)
+
+
+def _array(setting: Setting, array: Systolic, tiling: Tiling) -> Iterable[Access]:
+    """What enters and leaves the array's edges: values that pass from cell to cell are read from memory once."""
+    layer, widths, tiles = setting.layer, setting.widths, tiling.tilings
+    taps, filters = int(_tap_folds(layer, array, tiles)[0]), int(_filter_folds(layer, array, tiles)[0])
+    position_tiles, filter_tiles, channel_tiles = (
+        int(count[0]) for count in (tiles.position_tiles, tiles.filter_tiles, tiles.channel_tiles)
+    )
+    windows = layer.positions * layer.taps * layer.groups
+    match array.dataflow:
+        case Dataflow.WEIGHT_STATIONARY:
+            weights, activations, sums = layer.weight_count * position_tiles, windows * filters, taps
+        case Dataflow.OUTPUT_STATIONARY:
+            folds = int(_position_folds(layer, tiles, array.rows)[0])
+            weights, activations, sums = layer.weight_count * folds, windows * filters, channel_tiles
+        case Dataflow.INPUT_STATIONARY:
+            folds = int(_position_folds(layer, tiles, array.columns)[0])
+            weights, activations, sums = layer.weight_count * folds, windows * filter_tiles, taps
+    outputs = layer.output_count
+    yield buffer_access(setting, Operand.WEIGHTS, Role.WEIGHTS, widths.weight, weights, 0)
+    yield buffer_access(setting, Operand.ACTIVATIONS, Role.ACTIVATIONS, widths.activation, activations, 0)
+    yield buffer_access(
+        setting, Operand.OUTPUTS, Role.PARTIAL_SUMS, widths.accumulator, outputs * (sums - 1), outputs * sums
+    )
+
+
+def _registers(setting: Setting, array: Systolic, tiling: Tiling) -> Iterable[Access]:
+    """A multiply-accumulate reads its three operands and writes the sum; what moves on is written to the next cell."""
+    layer, widths = setting.layer, setting.widths
+    macs = layer.macs
+    windows = layer.positions * layer.taps * layer.groups
+    weights, activations = macs, macs
+    tiles = tiling.tilings
+    match array.dataflow:
+        case Dataflow.WEIGHT_STATIONARY:
+            weights = layer.weight_count * int(tiles.position_tiles[0])
+        case Dataflow.OUTPUT_STATIONARY:
+            pass
+        case Dataflow.INPUT_STATIONARY:
+            activations = windows * int(tiles.filter_tiles[0])
+    yield register_access(Role.WEIGHTS, widths.weight, macs, weights)
+    yield register_access(Role.ACTIVATIONS, widths.activation, macs, activations)
+    yield register_access(Role.PARTIAL_SUMS, widths.accumulator, macs, macs)

@@ -1,0 +1,209 @@
+"""The tilings of a layer that fit into an accelerator's memories, as arrays with one element a tiling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitkiln.ir import ToolError, fail
+
+from .accelerator import Accelerator, Operand, Sram
+from .engine import Widths
+from .workload import Layer
+
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Residence:
+    """What of a layer stays on the chip: its whole input or output, in the memory that holds activations.
+
+    `reserved_bits` is what they take of it; tiles have the rest.
+    """
+
+    has_input: bool = False
+    has_output: bool = False
+    reserved_bits: int = 0
+
+
+NOTHING_STAYS = Residence()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a tiling is for. Filters and channels come in whole units where the memories allow it."""
+
+    layer: Layer
+    widths: Widths
+    accelerator: Accelerator
+    filter_unit: int = 1
+    channel_unit: int = 1
+    resident: Residence = NOTHING_STAYS
+
+    @property
+    def kernel_taps(self) -> int:
+        return math.prod(self.layer.kernel)
+
+    @property
+    def group_channels(self) -> int:
+        return self.layer.channels // self.layer.groups
+
+    def room_bits(self, sram: Sram) -> int:
+        """What one tile may fill of a memory."""
+        is_shared = Operand.ACTIVATIONS in sram.holds
+        free = sram.capacity_bits - (self.resident.reserved_bits if is_shared else 0)
+        return max(0, free // 2 if sram.is_double_buffered else free)
+
+
+@dataclass(frozen=True, eq=False)
+class Cuts:
+    """Ways to cut the positions of a layer: into tiles of `images` whole images, or of `rows` rows of one.
+
+    The largest tile has `positions` output pixels, for which it needs `inputs` values of each channel; `all_inputs`
+    are those of all `tiles`.
+    """
+
+    images: Whole
+    rows: Whole
+    positions: Whole
+    inputs: Whole
+    all_inputs: Whole
+    tiles: Whole
+
+    def take(self, index: Whole) -> Cuts:
+        return Cuts(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Tilings:
+    """Ways to cut a layer, one an element of every array.
+
+    A tile has `filters` and `channels` of one group, or all of `groups` groups; `*_tiles` count tiles.
+    """
+
+    cuts: Cuts
+    filters: Whole
+    filter_tiles: Whole
+    channels: Whole
+    channel_tiles: Whole
+    groups: Whole
+
+    @property
+    def position_tiles(self) -> Whole:
+        return self.cuts.tiles
+
+    def take(self, index: Whole) -> Tilings:
+        parts = (self.filters, self.filter_tiles, self.channels, self.channel_tiles, self.groups)
+        return Tilings(self.cuts.take(index), *(part[index] for part in parts))
+
+
+def sizes(total: int, unit: int = 1) -> Whole:
+    """Return the sizes of tiles of `total`, ascending: for every number of tiles the least, in whole units."""
+    units = -(-total // unit)
+    low = np.arange(1, math.isqrt(units) + 1, dtype=np.int64)
+    counts = np.union1d(low, -(-units // low))
+    return np.minimum(np.unique(-(-units // counts)) * unit, total)
+
+
+def tilings(setting: Setting) -> Tilings:
+    """Return all tilings that fit. Raises `sram-too-small`, which says what the smallest tile needs."""
+    layer = setting.layer
+    cuts = _cuts(layer)
+    for filter_unit in (setting.filter_unit, 1):
+        filters = sizes(layer.group_filters, filter_unit)
+        p, n = (axis.ravel() for axis in np.indices((len(cuts.rows), len(filters))))
+        channels = _channels(setting, cuts.take(p), filters[n])
+        fits = np.flatnonzero(channels > 0)
+        if len(fits):
+            return _assembled(setting, cuts.take(p[fits]), filters[n[fits]], channels[fits])
+    raise _too_small(setting)
+
+
+def _cuts(layer: Layer) -> Cuts:
+    height, width = layer.output
+    parts, batches = sizes(height)[:-1], sizes(layer.batch)
+    rows = np.concatenate([parts, np.full(len(batches), height, np.int64)])
+    images = np.concatenate([np.ones(len(parts), np.int64), batches])
+    largest, total = np.array([_input_rows(layer, int(count)) for count in rows], np.int64).T
+    return Cuts(
+        images,
+        rows,
+        images * rows * width,
+        images * largest * layer.width,
+        layer.batch * total * layer.width,
+        -(-layer.batch // images) * -(-height // rows),
+    )
+
+
+def _input_rows(layer: Layer, rows: int) -> tuple[int, int]:
+    """Input rows of the tile that needs most, and of all tiles of one image."""
+    span = layer.dilation[0] * (layer.kernel[0] - 1) + 1
+    first = np.arange(0, layer.output[0], rows, dtype=np.int64)
+    count = np.minimum(rows, layer.output[0] - first)
+    start = first * layer.stride[0] - layer.padding[0][0]
+    end = start + (count - 1) * layer.stride[0] + span
+    covered = np.maximum(0, np.minimum(end, layer.height) - np.maximum(start, 0))
+    needed = np.minimum(covered, count * layer.kernel[0])  # a stride may step over rows
+    return int(needed.max()), int(needed.sum())
+
+
+def _tile_bits(setting: Setting, sram: Sram, cuts: Cuts, filters: Whole) -> tuple[Whole, Whole]:
+    """Bits of a tile in one memory: for each channel, and without regard to channels."""
+    each, fixed = np.zeros_like(filters), np.zeros_like(filters)
+    if Operand.WEIGHTS in sram.holds:
+        each = each + filters * setting.kernel_taps * setting.widths.weight
+    if Operand.ACTIVATIONS in sram.holds and not setting.resident.has_input:
+        each = each + cuts.inputs * setting.widths.activation
+    if Operand.OUTPUTS in sram.holds:
+        fixed = fixed + cuts.positions * filters * setting.widths.accumulator
+    return each, fixed
+
+
+def _channels(setting: Setting, cuts: Cuts, filters: Whole) -> Whole:
+    """The most channels of a tile, in whole units if it has one; 0 if not even one channel fits."""
+    most = np.full(len(filters), setting.group_channels, np.int64)
+    for sram in setting.accelerator.sram:
+        each, fixed = _tile_bits(setting, sram, cuts, filters)
+        room = setting.room_bits(sram) - fixed
+        most = np.minimum(most, np.where(room < 0, 0, np.where(each > 0, room // np.maximum(each, 1), most)))
+    unit = setting.channel_unit
+    return np.where((most >= unit) & (most < setting.group_channels), most // unit * unit, most)
+
+
+def _assembled(setting: Setting, cuts: Cuts, filters: Whole, channels: Whole) -> Tilings:
+    """The tilings of one group, and those of whole groups if one fits."""
+    layer = setting.layer
+    filter_tiles, channel_tiles = -(-layer.group_filters // filters), -(-setting.group_channels // channels)
+    found = Tilings(cuts, filters, filter_tiles, channels, channel_tiles, np.ones_like(filters))
+    whole = np.flatnonzero((cuts.tiles == 1) & (filter_tiles == 1) & (channel_tiles == 1))
+    if layer.groups == 1 or not len(whole):
+        return found
+    groups = sizes(layer.groups)
+    fits = np.ones(len(groups), bool)
+    for sram in setting.accelerator.sram:
+        each, fixed = (bits[0] for bits in _tile_bits(setting, sram, cuts.take(whole[:1]), filters[whole[:1]]))
+        fits &= groups * (each * setting.group_channels + fixed) <= setting.room_bits(sram)
+    every = np.concatenate([np.arange(len(filters)), np.full(int(fits.sum()), whole[0])])
+    at_a_time = np.concatenate([found.groups, groups[fits]])
+    return replace(found.take(every), groups=at_a_time)
+
+
+def _too_small(setting: Setting) -> ToolError:
+    """What the smallest tile needs in each memory that cannot hold it."""
+    layer, needs = setting.layer, []
+    cuts = _cuts(layer)
+    smallest = cuts.take(np.array([int(np.argmin(cuts.positions))], np.int64))
+    for sram in setting.accelerator.sram:
+        each, fixed = (int(bits[0]) for bits in _tile_bits(setting, sram, smallest, np.ones(1, np.int64)))
+        if each + fixed > setting.room_bits(sram):
+            halves = 2 if sram.is_double_buffered else 1
+            least = -(-halves * (each + fixed) // 8)
+            holds = " and ".join(operand.value for operand in sram.holds)
+            double = ", double buffered" if sram.is_double_buffered else ""
+            needs.append(f"the sram for {holds} needs {least:,} bytes{double}, not {sram.capacity_bytes:,}")
+    message = f"layer {layer.name} does not fit on {setting.accelerator.name} with the smallest tile"
+    detail = f"{message}, one output row of one filter and one channel: {'; '.join(needs)}"
+    return fail("sram-too-small", detail, hint="raise capacity_bytes of the sram in the accelerator's file")
