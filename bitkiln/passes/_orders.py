@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,18 +81,20 @@ def _identity(type_: TensorType) -> Order:
 
 def _shared_roots(graph: Graph) -> dict[str, str]:
     """For each activation, the earliest value that must have the same order."""
-    root = {value.name: value.name for value in graph.inputs}
+    alike = nx.Graph()
+    alike.add_nodes_from(value.name for value in graph.inputs)
     for node in graph.nodes:
-        root[node.name] = node.name
+        alike.add_node(node.name)
         match node.op:
             case Reshape() | Requantise() | Relu() | Add() | Quantise() | Dequantise():
-                same = {root[arg] for arg in node.args if arg in root and _elements(graph, arg) == node.type.elements}
-                if same:
-                    first = next(name for name in root if name in same)
-                    root = {name: first if old in same or name == node.name else old for name, old in root.items()}
+                same = (arg for arg in node.args if arg in alike and _elements(graph, arg) == node.type.elements)
+                alike.add_edges_from((arg, node.name) for arg in same)
             case _:
                 pass
-    return root
+    place = {name: i for i, name in enumerate(alike)}
+    firsts = ((group, min(group, key=place.__getitem__)) for group in nx.connected_components(alike))
+    root = {name: first for group, first in firsts for name in group}
+    return {name: root[name] for name in place}
 
 
 def _elements(graph: Graph, name: str) -> int:
