@@ -1,1 +1,1 @@
-"""Placeholder docstring, rewritten by the folder's owner."""
+"""From the user's files (models, weights, samples, project.toml) to Graphs, and the verbs of the command line."""

@@ -1,1 +1,1 @@
-"""Placeholder docstring, rewritten by the folder's owner."""
+"""From a Plan to hardware: Amaranth units, RTL, simulation against the golden model, the host link and bitstreams."""

@@ -1,1 +1,1 @@
-"""Placeholder docstring, rewritten by the folder's owner."""
+"""What a Plan or a network will cost before it is built: exact cycles, accesses, energy and memory, and the report."""

@@ -1,1 +1,1 @@
-"""Placeholder docstring, rewritten by the folder's owner."""
+"""Text of generated files, as Jinja2: what differs arrives as values, and nothing is computed here."""
