@@ -124,13 +124,26 @@ def negate(at: At) -> Value:
 
 
 def masked_fill(at: At) -> Value:
-    """x * (1 - mask) + value * mask, with a known mask."""
-    x, mask = at.activation("self"), at.known("mask")
+    value = Known(at.name_of("value"), torch.tensor(at.number("value")))
+    return _choose(at, at.known("mask"), value, at.value("self"))
+
+
+def where(at: At) -> Value:
+    return _choose(at, at.known("condition"), at.value("self"), at.value("other"))
+
+
+def _choose(at: At, mask: Known | None, chosen: Value, other: Value) -> Value:
+    """chosen * mask + other * (1 - mask), with a known mask; infinite constants become very large ones."""
     assert mask is not None
-    value = min(max(at.number("value"), HIDDEN), -HIDDEN)
-    keep = at.lowering.constant(Known(mask.path + ".keep", (~mask.data).to(torch.float32)), at.call.loc)
-    fill = at.lowering.constant(Known(mask.path + ".fill", mask.data * value), at.call.loc)
-    return at.emit(Add(), at.emit(Mul(), at.aligned(x, len(at.shape)), keep).name, fill)
+    parts = []
+    for value, keep in ((chosen, mask.data), (other, ~mask.data)):
+        if isinstance(value, Known):
+            data = torch.where(keep, value.data.to(torch.float32).clamp(HIDDEN, -HIDDEN), 0.0)
+            parts.append(at.lowering.constant(Known(at.name_of("fill"), data), at.call.loc))
+        else:
+            factor = at.lowering.constant(Known(at.name_of("mask"), keep.to(torch.float32)), at.call.loc)
+            parts.append(at.emit(Mul(), at.aligned(value, len(at.shape)), factor).name)
+    return at.emit(Add(), *parts)
 
 
 def number(at: At, value: float) -> Known:
@@ -210,6 +223,7 @@ ELEMENTWISE: Mapping[str, Rule] = {
     "aten.div.Tensor": divide,
     "aten.neg.default": negate,
     "aten.masked_fill.Scalar": masked_fill,
+    "aten.where.self": where,
     "aten.clone.default": same,
     "aten.alias.default": same,
     "aten.detach.default": same,
