@@ -167,19 +167,6 @@ def check_shape(dataset: Dataset, input_shape: tuple[int, ...]) -> None:
     )
 
 
-def check_labels(dataset: Dataset, classes: int) -> None:
-    """Raise a ToolError unless every label is one of the model's outputs, 0 to classes - 1."""
-    for set_name, labels in (("training", dataset.train_y), ("test", dataset.test_y)):
-        index = int(labels.argmax())
-        if labels[index] >= classes:
-            raise fail(
-                "data-mismatch",
-                f"Labels must be between 0 and {classes - 1} for a model with {classes} outputs, "
-                f"not {labels[index]} ({set_name} sample {index})",
-                Location(dataset.name),
-            )
-
-
 def _required_path(spec: DataSpec) -> Path:
     is_idx = spec.format is DataFormat.IDX
     if not spec.path:

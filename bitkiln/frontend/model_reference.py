@@ -14,22 +14,22 @@ import importlib.util
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType, TracebackType
+from types import CodeType, ModuleType
 
 import torch
 from torch import nn
 
-from bitkiln.ir import Location, ToolError, fail, known_names
+from bitkiln.ir import Location, fail, known_names
+
+from ._user_code import UserCode
 
 _REFERENCE = re.compile(r"(?P<file>.+?\.py)(?::(?P<call>.*))?", re.DOTALL)
 _DEFAULT_FACTORY = "build"
-_LONGEST_MESSAGE = 400
 _PRIVATE_PREFIX = "_bitkiln_model_"
 _FORM = "path/model.py:build or path/model.py:build(width=8)"
 
@@ -56,7 +56,7 @@ def load_model(reference: str) -> nn.Module:
         torch.manual_seed(0)
         factory = _find_factory(_import_file(parsed.file), parsed)
         _check_arguments(factory, parsed)
-        with _UserCode(parsed.file, f"{parsed.factory}()"):
+        with UserCode(parsed.file, activity=f"{parsed.factory}()"):
             module = factory(*parsed.positional, **dict(parsed.keywords))
     if not isinstance(module, nn.Module):
         raise fail(
@@ -104,51 +104,6 @@ def _parse_call(file: Path, call: str) -> ModelReference | None:
     return None
 
 
-class _UserCode:
-    """Turns whatever the user's code raises into a ToolError at the last line of `file` that was running.
-
-    A context manager rather than an `except`, because no list of exceptions holds for code that is not ours. Only
-    our own ToolError and the user's Ctrl-C pass unchanged.
-    """
-
-    def __init__(self, file: Path, activity: str) -> None:
-        self._file = file
-        self._source = str(file.resolve())  # now, because the user's code may change the current folder
-        self._activity = activity
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None or isinstance(error, ToolError | KeyboardInterrupt):
-            return
-        text = " ".join(str(error).split())[:_LONGEST_MESSAGE]
-        raise fail(
-            "model-raised",
-            f"{self._activity} raised {type(error).__name__}{': ' if text else ''}{text}",
-            Location(str(self._file), self._line(error, trace)),
-            _hint(error),
-        ) from error
-
-    def _line(self, error: BaseException, trace: TracebackType | None) -> int:
-        if isinstance(error, SyntaxError) and error.filename == self._source:
-            return error.lineno or 0
-        lines = [line for frame, line in traceback.walk_tb(trace) if frame.f_code.co_filename == self._source]
-        return lines[-1] if lines else 0
-
-
-def _hint(error: BaseException) -> str:
-    match error:
-        case ModuleNotFoundError(name=str(name)):
-            return f"install {name}, or put {name}.py beside the model file"
-        case SystemExit():
-            return 'put what runs as a script under `if __name__ == "__main__":`'
-        case _:
-            return ""
-
-
 class _SourceLoader(SourceFileLoader):
     """Compiles the source each time: a cached file of the same second and size would be taken for this one."""
 
@@ -168,7 +123,7 @@ def _import_file(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _UserCode(file, f"importing {file.name}"):
+        with UserCode(file, activity=f"importing {file.name}"):
             loader.exec_module(module)
     except BaseException:
         del sys.modules[name]

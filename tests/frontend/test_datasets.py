@@ -17,7 +17,6 @@ from bitkiln.frontend.datasets import (
     Dataset,
     DataSpec,
     calibration_inputs,
-    check_labels,
     check_shape,
     load_dataset,
 )
@@ -390,13 +389,3 @@ def test_check_shape(tmp_path: Path) -> None:
     )
     with pytest.raises(ToolError, match="help: use the samples that the model was trained on"):
         check_shape(data, (1, 28, 28))
-
-
-def test_check_labels(tmp_path: Path) -> None:
-    data = load_dataset(write_npz(tmp_path, arrays()))
-    check_labels(data, 3)
-    with pytest.raises(ToolError) as caught:
-        check_labels(data, 2)
-    assert caught.value.diagnostics[0].message == (
-        "Labels must be between 0 and 1 for a model with 2 outputs, not 2 (training sample 2)"
-    )

@@ -174,18 +174,18 @@ def test_factory_that_returns_no_module(tmp_path: Path, value: str, kind: str) -
         (
             "def build():\n    width = 7\n    raise ValueError('width must be even,\\n not 7')\n",
             3,
-            "build() raised ValueError: width must be even, not 7",
+            "build() raises ValueError: width must be even, not 7",
         ),
-        ("def build():\n    return inner()\n\ndef inner():\n    assert False\n", 5, "build() raised AssertionError"),
-        ("x = 1\ny = x / 0\n", 2, "importing model.py raised ZeroDivisionError: division by zero"),
-        ("x = 1\nif x\n", 2, "importing model.py raised SyntaxError: expected ':' (model.py, line 2)"),
+        ("def build():\n    return inner()\n\ndef inner():\n    assert False\n", 5, "build() raises AssertionError"),
+        ("x = 1\ny = x / 0\n", 2, "importing model.py raises ZeroDivisionError: division by zero"),
+        ("x = 1\nif x\n", 2, "importing model.py raises SyntaxError: expected ':' (model.py, line 2)"),
         (
             "from torch import nn\ndef build():\n    return nn.Linear('a', 2)\n",
             3,
-            "build() raised TypeError: empty(): argument 'size'",
+            "build() raises TypeError: empty(): argument 'size'",
         ),
-        ("import sys\nsys.exit(3)\n", 2, "importing model.py raised SystemExit: 3"),
-        ("class Odd(BaseException): pass\ndef build():\n    raise Odd\n", 3, "build() raised Odd"),
+        ("import sys\nsys.exit(3)\n", 2, "importing model.py raises SystemExit: 3"),
+        ("class Odd(BaseException): pass\ndef build():\n    raise Odd\n", 3, "build() raises Odd"),
     ],
 )
 def test_model_that_raises(tmp_path: Path, source: str, line: int, message: str) -> None:
@@ -198,7 +198,7 @@ def test_model_that_raises(tmp_path: Path, source: str, line: int, message: str)
 
 def test_missing_module_has_a_hint(tmp_path: Path) -> None:
     found = refused(write(tmp_path, "import no_such_module\n"))
-    assert found.message == "importing model.py raised ModuleNotFoundError: No module named 'no_such_module'"
+    assert found.message == "importing model.py raises ModuleNotFoundError: No module named 'no_such_module'"
     assert found.hint == "install no_such_module, or put no_such_module.py beside the model file"
     assert not [name for name in sys.modules if name == "no_such_module"]
 
@@ -272,3 +272,9 @@ def test_examples(reference: str, parameters: int) -> None:
     assert sum(parameter.numel() for parameter in module.parameters()) == parameters
     size = 8 if "digits" in reference else 28
     assert module(torch.zeros(2, 1, size, size)).shape == (2, 10)
+
+
+def test_what_the_model_prints_is_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is for results, which may be JSON."""
+    load_model(write(tmp_path, "print('loading')\nimport torch\ndef build():\n    return torch.nn.ReLU()\n"))
+    assert capsys.readouterr() == ("", "loading\n")
