@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bitkiln.hdl.toolchain import TOOLS, VERILATOR, Executable, PackagedFile, PythonModule, Tool
+from bitkiln.hdl.toolchain import TOOLS, VERILATOR, Executable, PackagedFile, PythonModule, Tool, Yowasp
 from bitkiln.ir import ToolError
 
 
@@ -21,7 +21,7 @@ def write_program(folder: Path, name: str, text: str) -> Path:
     return file
 
 
-def kiln(*candidates: Executable | PackagedFile | PythonModule) -> Tool:
+def kiln(*candidates: Executable | PackagedFile | PythonModule | Yowasp) -> Tool:
     return Tool("kiln", "KILN", candidates or (Executable("kiln"),), "pip install kiln")
 
 
@@ -83,6 +83,15 @@ def test_a_program_beside_python_is_found_without_path() -> None:
         sys.executable,
         *("-m", "json.tool", "--indent", "1"),
     )
+
+
+def test_a_yowasp_program_of_another_python_is_run_as_it_is(programs: Path) -> None:
+    tool = kiln(Yowasp("yowasp-kiln", "yowasp-kiln"))
+    with pytest.raises(ToolError, match="yowasp-kiln of the Python package yowasp-kiln, yowasp-kiln on PATH"):
+        tool.find()
+    program = write_program(programs, "yowasp-kiln", "echo kiln 0.70")
+    assert tool.find() == (str(program),)
+    assert tool.version() == "kiln 0.70"
 
 
 def test_the_version_is_the_first_line_with_a_digit(programs: Path) -> None:
