@@ -41,4 +41,5 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt torch setuptools
 	$(PIP) install -c constraints.txt --no-build-isolation --editable '.[all]'
+	$(BIN)/bitkiln list tools # the first call of a WebAssembly tool compiles it, for minutes; later ones find it in the cache
 	@touch $@
