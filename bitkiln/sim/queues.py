@@ -18,7 +18,10 @@ AMPLE_DEPTH = 16
 
 
 def best_interval(plan: Plan) -> int:
-    """Return the least interval that any depths of the queues allow: that of the slowest unit, source or sink."""
+    """Return the least interval that any depths of the queues allow: that of the slowest unit, source or sink.
+
+    A window may alternate between two intervals; then this is their mean, rounded up like `DataflowCycles.interval`.
+    """
     ends = (plan.stream[plan.input_stream].beats, plan.stream[plan.output_stream].beats)
     return max(*ends, *(_interval_alone(plan, stage) for stage in plan.stages))
 
