@@ -21,12 +21,14 @@ Whole = NDArray[np.int64]
 class Residence:
     """What of a layer stays on the chip: its whole input or output, in the memory that holds activations.
 
-    `reserved_bits` is what they take of it; tiles have the rest.
+    `reserved_bits` is what they take of it; tiles have the rest. With `has_weights`, all weights are in their memory
+    from the image before.
     """
 
     has_input: bool = False
     has_output: bool = False
     reserved_bits: int = 0
+    has_weights: bool = False
 
 
 NOTHING_STAYS = Residence()
@@ -116,7 +118,8 @@ def tilings(setting: Setting) -> Tilings:
         filters = sizes(layer.group_filters, filter_unit)
         p, n = (axis.ravel() for axis in np.indices((len(cuts.rows), len(filters))))
         channels = _channels(setting, cuts.take(p), filters[n])
-        fits = np.flatnonzero(channels > 0)
+        whole = np.flatnonzero(channels >= min(setting.channel_unit, setting.group_channels))
+        fits = whole if len(whole) else np.flatnonzero(channels > 0)
         if len(fits):
             return _assembled(setting, cuts.take(p[fits]), filters[n[fits]], channels[fits])
     raise _too_small(setting)

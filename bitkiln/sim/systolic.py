@@ -60,10 +60,10 @@ def tiled_cycles(layer: Layer, array: Systolic, tiles: Tilings) -> Whole:
         case Dataflow.WEIGHT_STATIONARY:
             cycles = filters[0] * filters[1] * (tiles.position_tiles * fill + layer.positions)
         case Dataflow.OUTPUT_STATIONARY:
-            folds = _position_folds(layer, tiles, rows) * filters[1]
+            folds = position_folds(layer, tiles, rows) * filters[1]
             cycles = folds * (tiles.channel_tiles * (rows + columns - 2) + layer.taps)
         case Dataflow.INPUT_STATIONARY:
-            folds = _position_folds(layer, tiles, columns) * filters[0]
+            folds = position_folds(layer, tiles, columns) * filters[0]
             cycles = folds * (tiles.filter_tiles * fill + layer.group_filters)
     return layer.groups * cycles
 
@@ -98,7 +98,8 @@ def _filter_folds(layer: Layer, array: Systolic, tiles: Tilings) -> Whole:
     return fold_sum(layer.group_filters, tiles.filters, tiles.filter_tiles, array.columns)
 
 
-def _position_folds(layer: Layer, tiles: Tilings, cells: int) -> Whole:
+def position_folds(layer: Layer, tiles: Tilings, cells: int) -> Whole:
+    """Return the folds of the output pixels of all tiles, each tile on its own."""
     height, width = layer.output
     whole = -(-layer.batch // tiles.cuts.images)
     parts = -(-height // tiles.cuts.rows)
@@ -119,10 +120,10 @@ def _array(setting: Setting, array: Systolic, tiling: Tiling) -> Iterable[Access
         case Dataflow.WEIGHT_STATIONARY:
             weights, activations, sums = layer.weight_count * position_tiles, windows * filters, taps
         case Dataflow.OUTPUT_STATIONARY:
-            folds = int(_position_folds(layer, tiles, array.rows)[0])
+            folds = int(position_folds(layer, tiles, array.rows)[0])
             weights, activations, sums = layer.weight_count * folds, windows * filters, channel_tiles
         case Dataflow.INPUT_STATIONARY:
-            folds = int(_position_folds(layer, tiles, array.columns)[0])
+            folds = int(position_folds(layer, tiles, array.columns)[0])
             weights, activations, sums = layer.weight_count * folds, windows * filter_tiles, taps
     outputs = layer.output_count
     yield buffer_access(setting, Operand.WEIGHTS, Role.WEIGHTS, widths.weight, weights, 0)

@@ -193,13 +193,13 @@ class _Values:
 
 def _moved(setting: Setting, found: _Ordered) -> _Values:
     layer, tiles = setting.layer, found.tilings
-    weights: Real = layer.weight_count * (found.weight_loads / (tiles.filter_tiles * tiles.channel_tiles))
+    weight_share: Real = found.weight_loads / (tiles.filter_tiles * tiles.channel_tiles)
     inputs = layer.channels * tiles.cuts.all_inputs
-    activations = inputs * (found.activation_loads / (tiles.position_tiles * tiles.channel_tiles))
+    input_share: Real = found.activation_loads / (tiles.position_tiles * tiles.channel_tiles)
     spills = layer.output_count * (found.output_visits / _output_tiles(tiles) - 1)
-    outputs = np.full(len(weights), 0.0 if setting.resident.has_output else float(layer.output_count))
+    outputs = np.full(len(inputs), 0.0 if setting.resident.has_output else float(layer.output_count))
     inputs_moved = 0.0 if setting.resident.has_input else 1.0
-    return _Values(weights, activations * inputs_moved, outputs, spills)
+    return _Values(layer.weight_count * weight_share, inputs * input_share * inputs_moved, outputs, spills)
 
 
 def _cost(setting: Setting, found: _Ordered, tuning: Tuning) -> Real:

@@ -1,4 +1,4 @@
-"""The vector dot-product array, as in NVDLA and the matrix units of TPUs: filters times channels, unrolled side by side."""
+"""The vector dot-product array of NVDLA and of the matrix units of TPUs: filters times channels, side by side."""
 
 from __future__ import annotations
 
