@@ -75,9 +75,7 @@ class Bundle:
                 new = Path(beside) / "new"
                 new.mkdir()
                 self._write_files(new)
-                if folder.exists():
-                    folder.rename(Path(beside) / "old")
-                new.rename(folder)
+                _swap(folder, new, Path(beside) / "old")
         except OSError as error:
             message = f"cannot write {folder}: {error.strerror or error}"
             raise fail("cannot-write", message, hint="check its permissions and the free space") from error
@@ -103,6 +101,19 @@ class Bundle:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         (folder / MANIFEST).write_text(self._manifest())
+
+
+def _swap(folder: Path, new: Path, old: Path) -> None:
+    """Put `new` in the place of `folder`, which goes to `old`; back again if that fails."""
+    had_one = folder.exists()
+    if had_one:
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if had_one:
+            old.rename(folder)
+        raise
 
 
 def _check_replaceable(folder: Path) -> None:

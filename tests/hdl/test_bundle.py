@@ -97,6 +97,22 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_swap_that_fails_halfway_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Bundle.of(FILES).write(tmp_path / "out")
+    before = content(folder)
+    rename = Path.rename
+
+    def refuse_the_new_one(file: Path, target: Path) -> Path:
+        if file.name == "new":
+            raise OSError(13, "Permission denied")
+        return rename(file, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new_one)
+    with pytest.raises(ToolError, match="Permission denied"):
+        Bundle.of({"a": b"1"}).write(folder)
+    assert content(folder) == before
+
+
 def change(folder: Path) -> None:
     (folder / "top.il").write_bytes(b"module \\tap\n")
 
