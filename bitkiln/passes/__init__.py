@@ -2,6 +2,7 @@
 
 from ._base import Context, Keeps, Pass, Progress, no_progress
 from ._pipeline import PASSES, Canonicalise, read_passes, run_passes
+from ._quantisable import check_quantisable
 from .accuracy import accuracy, class_count
 from .calibrate import Calibration, calibrate
 from .canonicalise import canonicalise
@@ -27,6 +28,7 @@ __all__ = [
     "accuracy",
     "calibrate",
     "canonicalise",
+    "check_quantisable",
     "class_count",
     "no_progress",
     "read_passes",
