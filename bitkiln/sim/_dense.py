@@ -43,7 +43,7 @@ def buffer_access(setting: Setting, operand: Operand, role: Role, bits: int, rea
     """Return accesses to values of `bits` bits in the memory that holds `operand`."""
     sram = setting.accelerator.memory(operand)
     assert sram is not None, f"{setting.accelerator.name} was checked for an sram that holds {operand.value}"
-    return Access(Memory(operand.value, Level.SRAM, role, sram.capacity_bits, bits), reads, writes)
+    return Access(Memory(operand.value, Level.SRAM, role, sram.bank_bits, bits), reads, writes)
 
 
 def _fills(setting: Setting, tiling: Tiling) -> Iterable[Access]:

@@ -168,14 +168,19 @@ class ZeroSkip:
 
 @dataclass(frozen=True)
 class Xnor:
-    """Binary dot products: `lanes` filters, each with words of `word_bits` XNOR gates and a tree that counts ones."""
+    """Binary dot products: `lanes` filters, each with words of `word_bits` XNOR gates and a tree that counts ones.
+
+    A lane keeps `accumulators` sums: a word of weights stays in it while that many pixels pass.
+    """
 
     word_bits: int
     lanes: int
+    accumulators: int
 
     def __post_init__(self) -> None:
         _require("word_bits", self.word_bits)
         _require("lanes", self.lanes)
+        _require("accumulators", self.accumulators)
 
 
 @dataclass(frozen=True)
@@ -231,8 +236,8 @@ class Sram:
         if not self.holds:
             raise fail("bad-value", "an sram must hold something, but holds is an empty list")
         if self.bank_bits < self.word_bits:
-            banks = f" in {self.banks} banks" if self.banks > 1 else ""
-            raise fail("bad-value", f"an sram of {self.capacity_bytes} bytes{banks} has no word of {self.word_bits} bits")
+            size = f"{self.capacity_bytes} bytes" + (f" in {self.banks} banks" if self.banks > 1 else "")
+            raise fail("bad-value", f"an sram of {size} has no word of {self.word_bits} bits")
 
     @property
     def capacity_bits(self) -> int:

@@ -25,6 +25,8 @@ class Purpose(Enum):
     """What an operation is for."""
 
     PRODUCT = "product"  # of a weight and an activation
+    FILLER = "filler"  # a product with a zero that is stored because an index cannot say more
+    ADDRESS = "address"
     TREE = "adder tree"  # adds the products of one step
     ACCUMULATE = "accumulate"
     REDUCE = "reduce"  # pooling, arg-max

@@ -154,7 +154,7 @@ def sram_access(accelerator: Accelerator, operand: Operand, bits: int, reads: in
     sram = accelerator.memory(operand)
     if sram is None:
         return None
-    memory = Memory(f"{operand.value} buffer", Level.SRAM, ROLES[operand], sram.capacity_bits, bits)
+    memory = Memory(f"{operand.value} buffer", Level.SRAM, ROLES[operand], sram.bank_bits, bits)
     return Access(memory, reads, writes)
 
 

@@ -6,11 +6,13 @@ from typing import assert_never
 
 from ._tiles import NOTHING_STAYS, Residence
 from .accelerator import Accelerator, Eie, RowStationary, Streaming, Systolic, Vector, Xnor, ZeroSkip
+from .eie import eie
 from .engine import LayerRun, unmappable
 from .systolic import systolic
 from .tiling import LEAST_TRAFFIC, Tuning
 from .vector import vector
 from .workload import Layer
+from .xnor import xnor
 
 
 def run_layer(
@@ -22,7 +24,11 @@ def run_layer(
             return systolic(layer, engine, accelerator, tuning, resident)
         case Vector() as engine:
             return vector(layer, engine, accelerator, tuning, resident)
-        case RowStationary() | Eie() | ZeroSkip() | Xnor() | Streaming():
+        case Eie() as engine:
+            return eie(layer, engine, accelerator, resident)
+        case Xnor() as engine:
+            return xnor(layer, engine, accelerator, tuning, resident)
+        case RowStationary() | ZeroSkip() | Streaming():
             raise unmappable(layer, accelerator, "it has no engine for single layers", ("systolic",))
         case _:
             assert_never(accelerator.engine)

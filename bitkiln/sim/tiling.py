@@ -224,7 +224,7 @@ def _price(setting: Setting, operand: Operand, tuning: Tuning, is_filling: bool)
     technology, sram = tuning.technology, setting.accelerator.memory(operand)
     if sram is None:
         return technology.dram.pj_per_bit
-    bits = sram.capacity_bits
+    bits = sram.bank_bits
     on_chip = technology.sram_write_pj_per_bit(bits) if is_filling else technology.sram_pj_per_bit(bits)
     return technology.dram.pj_per_bit + on_chip
 
