@@ -6,39 +6,68 @@ Exit codes: 0 done, 1 the design falls short (wrong bits or cycles, clock missed
 from __future__ import annotations
 
 import argparse
-import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import bitkiln
 
 FALLS_SHORT, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
+_DESIGN_FALLS_SHORT = frozenset({"misses-clock", "simulation-stuck", "surplus-output", "unstable-output"})
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake is a Diagnostic on standard error, no traceback."""
     arguments = _parser().parse_args(argv)
-    from bitkiln.frontend.terminal import Terminal  # noqa: PLC0415  # --help stays fast
-    from bitkiln.ir.diagnostics import ToolError  # noqa: PLC0415
+    try:
+        with _terminated_in_order():
+            return _carry_out(arguments)
+    except KeyboardInterrupt:
+        go_on = "; finished steps are kept, the same command goes on from there" if arguments.verb == "run" else ""
+        print(f"interrupted{go_on}", file=sys.stderr)
+        return INTERRUPTED
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let SIGTERM unwind the stack: the programs that we started end, and temporary files go."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _carry_out(arguments: argparse.Namespace) -> int:
+    from bitkiln.frontend.extras import missing_extra  # noqa: PLC0415  # --help stays fast
+    from bitkiln.frontend.terminal import Terminal  # noqa: PLC0415
+    from bitkiln.ir.diagnostics import ToolError, fail  # noqa: PLC0415
 
     terminal = Terminal(arguments.json)
     try:
-        code = _command(arguments.verb)(arguments, terminal)
-        sys.stdout.flush()
+        return _command(arguments.verb)(arguments, terminal)
     except ToolError as error:
-        terminal.errors(error.diagnostics)
-        return FALLS_SHORT if {found.slug for found in error.diagnostics} <= {"misses-clock"} else WRONG_INPUT
-    except KeyboardInterrupt:
-        terminal.say("interrupted; what was finished is kept, the same command goes on from there")
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        found = error
+    except ModuleNotFoundError as error:
+        extra = missing_extra(error)
+        if extra is None:
+            raise
+        found = extra
     except OSError as error:
-        terminal.say(f"error[cannot-write]: {error.filename or 'a file'}: {error.strerror}")
-        return WRONG_INPUT
-    return code
+        if error.filename is None:
+            raise
+        hint = "check that it is there, and its permissions"
+        found = fail("file-error", f"{error.filename}: {error.strerror}", hint=hint)
+    terminal.errors(found.diagnostics)
+    return FALLS_SHORT if {item.slug for item in found.diagnostics} <= _DESIGN_FALLS_SHORT else WRONG_INPUT
 
 
 def _command(verb: str) -> Callable[..., int]:

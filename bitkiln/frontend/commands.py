@@ -7,21 +7,24 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
 
 from bitkiln.boards import find_board
-from bitkiln.hdl.verification import RtlSimulator, VerifyOptions
+from bitkiln.hdl.verification import RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
     Graph,
     Plan,
+    ToolError,
     fail,
     from_plain,
     known_names,
     load_graph,
     print_graph,
     save_graph,
+    single_input,
     to_plain,
     write_whole,
 )
@@ -34,9 +37,9 @@ from bitkiln.sim.technologies import find_technology
 
 from .datasets import Dataset, DataSpec, calibration_inputs, check_shape, load_dataset
 from .import_model import import_reference
-from .pipeline import REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
+from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
 from .project import Project, load_project, with_data_path
-from .steps import check_output_folder, do_step
+from .steps import do_step, is_done, output_folder
 from .terminal import Terminal, stopwatch, table
 
 FALLS_SHORT = 1
@@ -51,58 +54,70 @@ def run_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
         project = replace(project, output=arguments.output)
     pipeline = Pipeline(project, terminal.progress)
     names = [step.name for step in pipeline.steps]
-    if arguments.until and arguments.until not in names:
-        raise fail("unknown-step", f"there is no step {arguments.until!r}", hint=known_names(arguments.until, names))
-    check_output_folder(project.output)
+    last = arguments.until or names[-1]
+    if last not in names:
+        raise fail("unknown-step", f"there is no step {last!r}", hint=known_names(last, names))
     torch.manual_seed(0)
-    for step in pipeline.steps:
-        with stopwatch() as seconds, terminal.step(step.name):
-            has_run = do_step(step, project.output, arguments.force)
-        terminal.say(f"{step.name:<9} {f'{seconds[0]:.1f} s' if has_run else 'up to date'}")
-        if step.name == arguments.until:
-            return 0
-    return _show_report(project, pipeline, terminal)
+    done: dict[str, bool] = {}
+    with output_folder(project.output):
+        for step in pipeline.steps[: names.index(last) + 1]:
+            with stopwatch() as seconds, terminal.step(step.name):
+                done[step.name] = do_step(step, project.output, arguments.force)
+            terminal.say(f"{step.name:<9} {f'{seconds[0]:.1f} s' if done[step.name] else 'up to date'}")
+        if last == names[-1]:
+            return _show_report(project, pipeline, terminal)
+    terminal.result({"folder": str(project.output), "steps": done})
+    return 0
 
 
 def report_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """The report of a finished run, made anew from its artefacts."""
+    """The report of a run, made anew from its artefacts; it may lack the later steps."""
     project = load_project(arguments.project)
     pipeline = Pipeline(project, terminal.progress)
-    for step in pipeline.steps:
-        if step.name == "report":
-            do_step(step, project.output, force=True)
+    *others, report = pipeline.steps
+    for name in (FLOAT_GRAPH, GRAPH):
+        if not (project.output / name).is_file():
+            message = f"there is nothing to report yet: {project.output / name} is missing"
+            raise fail("missing-file", message, hint=f"bitkiln run {arguments.project}")
+    stale = [step.name for step in others if not is_done(step, project.output)]
+    if stale:
+        terminal.say(f"not up to date: {', '.join(stale)}; bitkiln run {arguments.project} makes them")
+    with output_folder(project.output):
+        do_step(report, project.output, force=True)
     return _show_report(project, pipeline, terminal)
 
 
 def _show_report(project: Project, pipeline: Pipeline, terminal: Terminal) -> int:
-    report = json.loads((project.output / REPORT_JSON).read_text())
+    report = json.loads((project.output / REPORT_JSON).read_bytes())
     terminal.result(report, summary(report), f"report    {project.output / REPORT_HTML}")
-    found = pipeline.read_json(VERIFY)
-    if found["mismatches"] or found["cycle_mismatches"]:
-        terminal.say(f"the RTL differs from the golden model or the prediction:\n{found['findings']}")
+    found = pipeline.read(Verification, VERIFY)
+    if found and not found.is_exact:
+        terminal.say(f"the RTL differs from the golden model or the prediction:\n{found.findings}")
         return FALLS_SHORT
     return 0
 
 
-def summary(report: dict[str, dict[str, object]]) -> Table:
-    """The few numbers of a run that matter most."""
+def summary(report: dict[str, Any]) -> Table:
+    """The few numbers of a run that matter most, of the steps that have been run."""
     cycles, verify, tested, storage = (report[key] for key in ("cycles", "verify", "accuracy", "storage"))
-    rows: list[tuple[str, object]] = [
-        ("accuracy float / golden", f"{tested['float']:.2%} / {tested['golden']:.2%}"),
-        ("bytes dense / stored", f"{storage['dense_bytes']:,} / {storage['stored_bytes']:,}"),
-        ("latency predicted / RTL", f"{cycles['latency']:,} / {cycles['rtl_latency']:,} cycles"),
-        ("interval predicted / RTL", f"{cycles['interval']:,} / {cycles['rtl_interval']:,} cycles"),
-        ("mismatches", f"{verify['mismatches']} on {verify['images']} images"),
+    rows: list[tuple[str, str]] = []
+    if tested["images"]:
+        rows.append(("accuracy float / golden", f"{tested['float']:.2%} / {tested['golden']:.2%}"))
+    rows.append(("bytes dense / stored", f"{storage['dense_bytes']:,} / {storage['stored_bytes']:,}"))
+    for name in ("latency", "interval"):
+        of_rtl = cycles[f"rtl_{name}"]
+        shown = "not verified" if of_rtl is None else f"{of_rtl:,} cycles"
+        rows.append((f"{name} predicted / RTL", f"{cycles[name]:,} / {shown}"))
+    if verify["images"]:
+        rows.append(("mismatches", f"{verify['mismatches']} on {verify['images']} images"))
+    rows += [
         ("images a second", f"{report['images_per_second']:,.0f} at {report['clock_mhz']} MHz"),
-        ("energy", f"{report['energy']['total_pj'] / 1e3:,.1f} nJ an image"),  # type: ignore[operator]  # plain JSON
+        ("energy", f"{report['energy']['total_pj'] / 1e3:,.1f} nJ an image"),
     ]
     if report["bitstream"]["path"]:
-        used = ", ".join(
-            f"{kind} {share['used']:,}/{share['available']:,}"  # type: ignore[index]
-            for kind, share in report["resources"].items()
-        )
+        used = (f"{kind} {share['used']:,}/{share['available']:,}" for kind, share in report["resources"].items())
         rows += [
-            ("resources", used),
+            ("resources", ", ".join(used)),
             ("Fmax", f"{report['fmax_mhz']:.1f} MHz"),
             ("bitstream", report["bitstream"]["path"]),
         ]
@@ -135,7 +150,7 @@ def import_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 def compress_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Passes on a graph."""
     graph, passes, data = load_graph(arguments.graph), _passes(arguments.passes), _dataset(arguments.data)
-    check_shape(data, graph.inputs[0].type.shape[1:])
+    check_shape(data, single_input(graph).type.shape[1:])
     train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
     calibration = torch.from_numpy(calibration_inputs(data, DataSpec.calibration_samples))
     with terminal.step("compress"):
@@ -217,7 +232,7 @@ def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     simulator = RtlSimulator(arguments.simulator)
     options = VerifyOptions(arguments.images, simulator, not arguments.no_back_pressure, arguments.seed)
     plan, data = _plan(arguments), _dataset(arguments.data)
-    check_shape(data, plan.graph.inputs[0].type.shape[1:])
+    check_shape(data, single_input(plan.graph).type.shape[1:])
     with terminal.step("verify"):
         samples = torch.from_numpy(data.test_x)
         found = verify_plan(plan, samples, options, on_step=lambda step: terminal.progress(step, 0))
@@ -237,10 +252,13 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
     board = find_board(arguments.board)
     plan = _plan(arguments, board.clock_hz / 1e6)
-    with terminal.step("build"):
+    if plan.clock_hz != board.clock_hz:
+        message = f"--clock-mhz is {plan.clock_hz / 1e6}, but {board.name} runs at {board.clock_hz / 1e6}"
+        raise fail("bad-value", message, hint="leave --clock-mhz out")
+    with output_folder(arguments.output), terminal.step("build"):
         built = build_plan(plan, board, on_step=lambda step: terminal.progress(step, 0))
-    file = arguments.output / f"{plan.graph.name}{Path(built.file_name).suffix}"
-    write_whole(file, built.bitstream)
+        file = arguments.output / f"{plan.graph.name}{Path(built.file_name).suffix}"
+        write_whole(file, built.bitstream)
     used = {kind.value: {"used": built.used[kind], "available": count} for kind, count in built.available}
     plain = {"bitstream": str(file), "resources": used, "fmax_mhz": built.fmax_mhz, "clock_mhz": built.clock_mhz}
     rows = [(kind, share["used"], share["available"]) for kind, share in used.items()]
@@ -254,7 +272,7 @@ def _plan(arguments: argparse.Namespace, clock_mhz: float | None = None) -> Plan
         "max_multipliers": arguments.max_multipliers,
         "target_interval": arguments.target_interval,
         "dsp": arguments.dsp,
-        "clock_mhz": arguments.clock_mhz or clock_mhz,
+        "clock_mhz": clock_mhz if arguments.clock_mhz is None else arguments.clock_mhz,
     }
     options = PlanOptions(**{name: value for name, value in given.items() if value is not None})
     graph: Graph = load_graph(arguments.graph)
@@ -263,7 +281,11 @@ def _plan(arguments: argparse.Namespace, clock_mhz: float | None = None) -> Plan
 
 def _dataset(text: str) -> Dataset:
     data_format, _, path = text.partition(":")
-    return load_dataset(from_plain(DataSpec, {"format": data_format, "path": path}, "--data"))
+    spec = from_plain(DataSpec, {"format": data_format, "path": path}, "--data")
+    try:
+        return load_dataset(spec)
+    except ToolError as error:
+        raise error.prefixed(f"--data {text}") from None
 
 
 def _passes(texts: list[str]) -> tuple[Pass, ...]:
@@ -273,8 +295,11 @@ def _passes(texts: list[str]) -> tuple[Pass, ...]:
 
 def _pass_table(text: str) -> dict[str, object]:
     name, brace, options = text.partition("{")
+    hint = "write it like quantise{weight_bits=4, per_channel=false}"
     try:
-        return {"name": name.strip(), **(tomllib.loads(f"options = {{{options}")["options"] if brace else {})}
-    except tomllib.TOMLDecodeError as error:
-        hint = "write it like quantise{weight_bits=4, per_channel=false}"
+        found = tomllib.loads(f"options = {{{options}") if brace else {"options": {}}
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise fail("bad-value", f"--pass {text!r} cannot be read: {error}", hint=hint) from None
+    if "name" in found["options"] or len(found) > 1:
+        raise fail("bad-value", f"--pass {text!r} is more than a name with options", hint=hint)
+    return {"name": name.strip(), **found["options"]}

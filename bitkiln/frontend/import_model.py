@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from bitkiln.ir import Graph, check_finite, fail
-from bitkiln.passes import canonicalise
+from bitkiln.ir import Graph, Location, fail, single_input
 
 from .model_reference import load_model, parse_reference
+from .pt2_import import import_pt2
 from .state import load_state
-from .torch_import import import_module, import_program
+from .torch_import import import_module
+
+
+def model_file(reference: str) -> Path:
+    """Return the file that `reference` names; raises ToolError `bad-model-reference`."""
+    return Path(reference) if reference.endswith(".pt2") else parse_reference(reference).file
 
 
 def import_reference(
@@ -26,13 +29,17 @@ def import_reference(
     A `.pt2` file brings its shapes and weights along; a factory needs `input_shape`, and takes `weights` if given.
     Raises a ToolError for every mistake.
     """
-    with _quiet_export():
-        if reference.endswith(".pt2"):
-            graph = _import_file(Path(reference), name or Path(reference).stem)
-        else:
-            graph = _import_factory(reference, input_shape, weights, name)
-    graph = canonicalise(graph)
-    check_finite(graph)
+    file = model_file(reference)
+    if file.suffix == ".py":
+        with _quiet_export():
+            return _import_factory(reference, file, input_shape, weights, name)
+    if weights is not None:
+        raise fail("unexpected-weights", f"{file} holds its own weights", hint=f"leave {weights} out")
+    graph = import_pt2(file, name)
+    shape = single_input(graph).type.shape
+    if input_shape is not None and shape != input_shape:
+        message = f"The model takes the input shape {list(shape)}, not {list(input_shape)}"
+        raise fail("input-mismatch", message, Location(str(file)))
     return graph
 
 
@@ -48,22 +55,12 @@ def _quiet_export() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def _import_factory(reference: str, input_shape: tuple[int, ...] | None, weights: Path | None, name: str) -> Graph:
+def _import_factory(
+    reference: str, file: Path, input_shape: tuple[int, ...] | None, weights: Path | None, name: str
+) -> Graph:
     if input_shape is None:
         raise fail("missing-input-shape", f"{reference} needs the shape of its input", hint="--input-size 1,3,32,32")
-    file = parse_reference(reference).file
     module = load_model(reference)
     if weights is not None:
         load_state(module, weights)
     return import_module(module, input_shape, name or file.stem, file)
-
-
-def _import_file(path: Path, name: str) -> Graph:
-    if not path.is_file():
-        raise fail("missing-file", f"{path} is no file", hint="torch.export.save(program, path) writes one")
-    try:
-        program = torch.export.load(path)
-    except (RuntimeError, ValueError, KeyError, OSError, AssertionError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise fail("bad-pt2", f"{path} is no program saved by torch.export: {first_line[:200]}") from None
-    return import_program(program, name)

@@ -6,21 +6,21 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from bitkiln.ir import Plan, fail, load_graph, save_graph, to_plain, write_whole
+from bitkiln.boards import Resources
+from bitkiln.ir import Plan, fail, from_plain, load_graph, save_graph, to_plain, write_whole
 from bitkiln.passes import Context, Progress, accuracy, no_progress, run_passes
 from bitkiln.passes.schedule import schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
-from bitkiln.sim.technologies import find_technology
 
 from .datasets import Dataset, calibration_inputs, check_shape, load_dataset
-from .import_model import import_reference
-from .model_reference import parse_reference
+from .import_model import import_reference, model_file
 from .project import Project
 from .steps import Step, file_digest, source_digest
 
@@ -28,11 +28,13 @@ FLOAT_GRAPH = "model.graph.safetensors"
 GRAPH = "compressed.graph.safetensors"
 ACCURACY = "accuracy.json"
 CYCLES = "cycles.json"
-VERILOG = "rtl/top.v"
+RTL = "rtl"
 VERIFY = "verify.json"
 BUILD = "build.json"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,18 @@ class Tested:
     float_: float
     golden: float
     images: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """A bitstream in the output folder; `tools` are the versions that made it."""
+
+    bitstream: str
+    bytes: int
+    used: Resources
+    fmax_mhz: float
+    clock_mhz: float
+    tools: tuple[str, ...]
 
 
 class Pipeline:
@@ -55,21 +69,24 @@ class Pipeline:
     @property
     def steps(self) -> tuple[Step, ...]:
         """All steps in order; without a board there is no build."""
-        build = (Step("build", (BUILD,), self._build_key, self._build),) if self.project.board else ()
+        build = (Step("build", self._build_key, self._build),) if self.project.board else ()
         return (
-            Step("import", (FLOAT_GRAPH,), self._import_key, self._import),
-            Step("compress", (GRAPH, ACCURACY), self._compress_key, self._compress),
-            Step("simulate", (CYCLES,), self._plan_key, self._simulate),
-            Step("generate", (VERILOG, "rtl/top.il", "rtl/plan.json"), self._plan_key, self._generate),
-            Step("verify", (VERIFY,), self._verify_key, self._verify),
+            Step("import", self._import_key, self._import),
+            Step("compress", self._compress_key, self._compress),
+            Step("simulate", self._simulate_key, self._simulate),
+            Step("generate", self._plan_key, self._generate),
+            Step("verify", self._verify_key, self._verify),
             *build,
-            Step("report", (REPORT_JSON, REPORT_HTML), self._report_key, self._report),
+            Step("report", self._report_key, self._report),
         )
 
     @cached_property
     def dataset(self) -> Dataset:
-        dataset = load_dataset(self.project.data.relative_to(self.project.root))
+        dataset, images = load_dataset(self.project.data.relative_to(self.project.root)), self.project.verify.images
         check_shape(dataset, self.project.model.input_shape[1:])
+        if len(dataset.test_x) < images:
+            message = f"{self.project.file} [verify].images is {images}, but there are only {len(dataset.test_x)}"
+            raise fail("too-few-samples", f"{message} test samples", hint=f"at most images = {len(dataset.test_x)}")
         return dataset
 
     @cached_property
@@ -79,23 +96,20 @@ class Pipeline:
 
     @cached_property
     def design(self) -> Design:
-        technology = find_technology(self.project.simulate.technology)
-        return Design.of(self.plan, dataflow_cycles(self.plan), technology)
+        return Design.of(self.plan, dataflow_cycles(self.plan), self.project.technology)
 
     def _import_key(self) -> object:
-        model = self.project.model
-        file = self.project.root / parse_reference(model.reference).file
-        weights = self.project.root / model.weights if model.weights else None
-        sources = source_digest(file.parent) if file.is_file() else ""
+        file, weights = model_file(self.project.reference), self.project.weights
+        own = file_digest(file) if file.is_file() else ""
+        sources = source_digest(file.parent) if file.suffix == ".py" else ""
         digest = file_digest(weights) if weights and weights.is_file() else ""
-        return [to_plain(model), self.project.name, sources, digest]
+        return [to_plain(self.project.model), self.project.name, own, sources, digest]
 
-    def _import(self) -> None:
+    def _import(self) -> tuple[str, ...]:
         project = self.project
-        weights = project.root / project.model.weights if project.model.weights else None
-        reference = f"{project.root}/{project.model.reference}"
-        graph = import_reference(reference, project.model.input_shape, weights, project.name)
+        graph = import_reference(project.reference, project.model.input_shape, project.weights, project.name)
         save_graph(graph, self.folder / FLOAT_GRAPH)
+        return (FLOAT_GRAPH,)
 
     def _data_key(self) -> object:
         path = self.project.root / self.project.data.path
@@ -109,7 +123,7 @@ class Pipeline:
         passes = [[step.name, to_plain(step)] for step in self.project.passes]
         return [file_digest(self.folder / FLOAT_GRAPH), passes, self._data_key()]
 
-    def _compress(self) -> None:
+    def _compress(self) -> tuple[str, ...]:
         graph, data = load_graph(self.folder / FLOAT_GRAPH), self.dataset
         train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
         calibration = torch.from_numpy(calibration_inputs(data, self.project.data.calibration_samples))
@@ -119,16 +133,20 @@ class Pipeline:
         test_x, test_y = self.test_set
         tested = Tested(accuracy(graph, test_x, test_y), accuracy(compressed, test_x, test_y), len(test_x))
         save_graph(compressed, self.folder / GRAPH)
-        self._write_json(ACCURACY, to_plain(tested))
+        self._write_json(ACCURACY, tested)
+        return GRAPH, ACCURACY
 
     @property
     def test_set(self) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self.dataset.test_x), torch.from_numpy(self.dataset.test_y)
 
     def _plan_key(self) -> object:
-        return [file_digest(self.folder / GRAPH), to_plain(self.project.plan), to_plain(self.project.simulate)]
+        return [file_digest(self.folder / GRAPH), to_plain(self.project.plan)]
 
-    def _simulate(self) -> None:
+    def _simulate_key(self) -> object:
+        return [self._plan_key(), to_plain(self.project.technology)]
+
+    def _simulate(self) -> tuple[str, ...]:
         design = self.design
         content = {
             "latency": design.latency_cycles,
@@ -138,65 +156,67 @@ class Pipeline:
             "queue_depths": {stream.name: stream.depth for stream in self.plan.streams},
         }
         self._write_json(CYCLES, content)
+        return (CYCLES,)
 
-    def _generate(self) -> None:
+    def _generate(self) -> tuple[str, ...]:
         from bitkiln.hdl.generate import generate_rtl  # noqa: PLC0415  # the base install has no amaranth
 
-        generate_rtl(self.plan).write(self.folder / "rtl")
+        bundle = generate_rtl(self.plan)
+        bundle.write(self.folder / RTL)
+        return tuple(f"{RTL}/{path}" for path in bundle.paths)
 
     def _verify_key(self) -> object:
         return [self._plan_key(), to_plain(self.project.verify), self._data_key()]
 
-    def _verify(self) -> None:
+    def _verify(self) -> tuple[str, ...]:
         from bitkiln.hdl.verify import verify_plan  # noqa: PLC0415
 
         def say(step: str) -> None:
             self.progress(step, 0)
 
         found = verify_plan(self.plan, self.test_set[0], self.project.verify, on_step=say)
-        self._write_json(VERIFY, to_plain(found))
+        self._write_json(VERIFY, found)
+        return (VERIFY,)
 
     def _build_key(self) -> object:
         assert self.project.board is not None
-        return [self._plan_key(), self.project.board.name]
+        return [self._plan_key(), self.project.name, self.project.board.name]
 
-    def _build(self) -> None:
+    def _build(self) -> tuple[str, ...]:
         from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
 
         assert self.project.board is not None
         built = build_plan(self.plan, self.project.board, on_step=lambda step: self.progress(step, 0))
         file = f"{self.project.name}{Path(built.file_name).suffix}"
         write_whole(self.folder / file, built.bitstream)
-        content = {
-            "bitstream": file,
-            "bytes": len(built.bitstream),
-            "sha256": file_digest(self.folder / file),
-            "used": to_plain(built.used),
-            "fmax_mhz": built.fmax_mhz,
-            "clock_mhz": built.clock_mhz,
-            "tools": list(built.tool_versions),
-        }
-        self._write_json(BUILD, content)
+        size = len(built.bitstream)
+        self._write_json(BUILD, Built(file, size, built.used, built.fmax_mhz, built.clock_mhz, built.tool_versions))
+        return BUILD, file
 
     def _report_key(self) -> object:
         files = [FLOAT_GRAPH, GRAPH, ACCURACY, VERIFY, *([BUILD] if self.project.board else [])]
         present = {name: file_digest(self.folder / name) for name in files if (self.folder / name).is_file()}
-        return [present, self._plan_key()]
+        return [present, self._simulate_key(), self.project.file.name]
 
-    def _report(self) -> None:
+    def _report(self) -> tuple[str, ...]:
         from .reporting import assemble_report  # noqa: PLC0415
 
         report, page = assemble_report(self)
         write_whole(self.folder / REPORT_JSON, report.encode())
         write_whole(self.folder / REPORT_HTML, page.encode())
+        return REPORT_JSON, REPORT_HTML
 
-    def read_json(self, name: str) -> dict[str, object]:
-        """Return an artefact's content; raises ToolError `missing-file` if its step has not been run."""
+    def read(self, kind: type[_T], name: str) -> _T | None:
+        """Return an artefact, None if its step has not been run; raises ToolError `bad-artefact`."""
+        file = self.folder / name
         try:
-            content: dict[str, object] = json.loads((self.folder / name).read_text())
+            content = json.loads(file.read_bytes())
         except FileNotFoundError:
-            raise fail("missing-file", f"{self.folder / name} is missing", hint="run the steps before it") from None
-        return content
+            return None
+        except (ValueError, RecursionError) as error:
+            message = f"{file} is not as it was written: {error}"
+            raise fail("bad-artefact", message, hint="`bitkiln run` makes it again") from None
+        return from_plain(kind, content, str(file))
 
     def _write_json(self, name: str, content: object) -> None:
-        write_whole(self.folder / name, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+        write_whole(self.folder / name, (json.dumps(to_plain(content), indent=1, sort_keys=True) + "\n").encode())

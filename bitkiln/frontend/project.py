@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bitkiln.boards import Board, find_board
 from bitkiln.hdl.verification import VerifyOptions
-from bitkiln.ir import fail, from_plain, known_names
+from bitkiln.ir import ToolError, fail, from_plain, known_names
+from bitkiln.ir.graph import NAME
 from bitkiln.passes import Pass, read_passes
 from bitkiln.passes.schedule import PlanOptions
+from bitkiln.sim.technologies import find_technology
+from bitkiln.sim.technology import Technology
 
+from ._places import plain_name
 from .datasets import DataSpec
 
 
@@ -27,9 +33,14 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class SimulateSpec:
-    """Which energy table prices the activity."""
+    """Which energy table prices the activity: a known one, or a TOML file relative to the project file."""
 
     technology: str = "45nm"
+
+    def relative_to(self, folder: Path) -> SimulateSpec:
+        """Return the same spec with a file taken from `folder`; only names of files end in `.toml`."""
+        is_file = self.technology.partition("@")[0].endswith(".toml") and not self.technology.startswith("/")
+        return SimulateSpec(f"{folder}/{self.technology}") if is_file else self
 
 
 @dataclass(frozen=True)
@@ -48,21 +59,37 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class Project:
-    """A project file with its folder. `board` is None if none was named; the plan's clock is the board's by default."""
+    """A project file. `board` is None if none was named; the plan's clock is the board's by default."""
 
-    root: Path
+    file: Path
     model: ModelSpec
     data: DataSpec
     passes: tuple[Pass, ...]
     plan: PlanOptions
-    simulate: SimulateSpec
+    technology: Technology
     verify: VerifyOptions
     board: Board | None
     output: Path
 
     @property
+    def root(self) -> Path:
+        """The folder that the file's paths are relative to."""
+        return self.file.parent
+
+    @property
     def name(self) -> str:
-        return self.model.name or self.root.name
+        """What artefacts are called: `[model] name`, else the folder's name."""
+        return self.model.name or plain_name(self.root.resolve().name)
+
+    @property
+    def reference(self) -> str:
+        """The model as the import takes it."""
+        reference = self.model.reference
+        return reference if reference.startswith("/") else f"{self.root}/{reference}"
+
+    @property
+    def weights(self) -> Path | None:
+        return self.root / self.model.weights if self.model.weights else None
 
 
 _TABLES = ("model", "data", "passes", "plan", "simulate", "verify", "build", "output")
@@ -83,22 +110,25 @@ def load_project(path: Path) -> Project:
         if key not in tables:
             raise fail("missing-key", f"{file}: the table [{key}] is missing")
     build = from_plain(BuildSpec, tables.get("build", {}), f"{file} [build]")
-    board = find_board(build.board) if build.board else None
+    with _at(f"{file} [build]"):
+        board = find_board(build.board) if build.board else None
     plan_table = tables.get("plan", {})
     if board and isinstance(plan_table, dict):
         plan_table = {"clock_mhz": board.clock_hz / 1e6, **plan_table}
-    root = file.parent
+    simulate = from_plain(SimulateSpec, tables.get("simulate", {}), f"{file} [simulate]")
+    with _at(f"{file} [simulate]"):
+        technology = find_technology(simulate.relative_to(file.parent).technology)
     output = from_plain(OutputSpec, tables.get("output", {}), f"{file} [output]")
     project = Project(
-        root=root,
+        file=file,
         model=from_plain(ModelSpec, tables["model"], f"{file} [model]"),
         data=from_plain(DataSpec, tables["data"], f"{file} [data]"),
         passes=read_passes(tables.get("passes", []), f"{file} [[passes]]"),
         plan=from_plain(PlanOptions, plan_table, f"{file} [plan]"),
-        simulate=from_plain(SimulateSpec, tables.get("simulate", {}), f"{file} [simulate]"),
+        technology=technology,
         verify=from_plain(VerifyOptions, tables.get("verify", {}), f"{file} [verify]"),
         board=board,
-        output=root / output.folder,
+        output=file.parent / output.folder,
     )
     _check(project, file)
     return project
@@ -120,9 +150,25 @@ def _parse(file: Path) -> dict[str, object]:
         raise fail("bad-toml", f"{file} cannot be read: {error}") from None
 
 
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Say of what the block raises where in the file it is."""
+    try:
+        yield
+    except ToolError as error:
+        raise error.prefixed(where) from None
+
+
 def _check(project: Project, file: Path) -> None:
-    """Check what spans several tables."""
-    shape = project.model.input_shape
+    """Check what the tables' own types do not."""
+    if not NAME.fullmatch(project.name):
+        message = f"{file} [model].name has letters, digits, '_', '.' and '-', not {project.name[:80]!r}"
+        raise fail("bad-value", message)
+    model = project.model
+    for path in (model.reference, model.weights, project.data.path, str(project.output)):
+        if "\0" in path:
+            raise fail("bad-value", f"{file}: a path cannot hold the character U+0000, as {path[:80]!r} does")
+    shape = model.input_shape
     if len(shape) < 2 or shape[0] != 1 or min(shape) < 1:
         message = f"{file} [model].input_shape: expected [1, ...], a batch of one sample with sizes of at least 1"
         raise fail("bad-value", f"{message}, not {list(shape)}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bitkiln.boards import Board, Resources
+from bitkiln.boards import Board
+from bitkiln.hdl.verification import Verification as Verified
 from bitkiln.ir import Plan, load_graph
 from bitkiln.sim.report import Accuracy, BuildFacts, Model, Report, Storage, Verification
 from bitkiln.sim.report_page import render_html
@@ -35,41 +36,28 @@ def assemble_report(pipeline: Pipeline) -> tuple[str, str]:
 
 
 def _report(pipeline: Pipeline) -> Report:
-    from .pipeline import ACCURACY, BUILD, FLOAT_GRAPH, GRAPH, VERIFY  # noqa: PLC0415  # it imports this module
-
-    def read(name: str) -> dict[str, Any] | None:
-        return pipeline.read_json(name) if (pipeline.folder / name).is_file() else None
+    from .pipeline import ACCURACY, BUILD, FLOAT_GRAPH, GRAPH, VERIFY, Built, Tested  # noqa: PLC0415  # it imports us
 
     imported, compressed = load_graph(pipeline.folder / FLOAT_GRAPH), load_graph(pipeline.folder / GRAPH)
-    tested, verified, board = read(ACCURACY), read(VERIFY), pipeline.project.board
+    tested, verified, board = pipeline.read(Tested, ACCURACY), pipeline.read(Verified, VERIFY), pipeline.project.board
+    built = pipeline.read(Built, BUILD) if board else None
+    file = pipeline.project.file
     return Report(
         model=Model.of(imported),
         storage=Storage.of(imported, compressed),
-        accuracy=Accuracy(tested["float_"], tested["golden"], tested["images"]) if tested else None,
+        accuracy=Accuracy(tested.float_, tested.golden, tested.images) if tested else None,
         design=pipeline.design,
         verification=_verification(verified) if verified else None,
         board=board,
-        build=_build_facts(read(BUILD) if board else None),
+        build=BuildFacts(built.used, built.fmax_mhz, built.bitstream, built.bytes) if built else None,
         link_images_per_second=link_rate(pipeline.plan, board) if board else None,
-        commands=(f"bitkiln run {pipeline.project.root.name}/project.toml",),
+        commands=(f"bitkiln run {file.resolve().parent.name}/{file.name}",),
         tools=_versions(),
     )
 
 
-def _verification(found: dict[str, Any]) -> Verification:
-    return Verification(
-        found["images"],
-        found["mismatches"],
-        found["rtl_latency"],
-        found["rtl_interval"],
-        found.get("simulator", "compiled"),
-    )
-
-
-def _build_facts(built: dict[str, Any] | None) -> BuildFacts | None:
-    if built is None:
-        return None
-    return BuildFacts(Resources(**built["used"]), built["fmax_mhz"], built["bitstream"], built["bytes"])
+def _verification(found: Verified) -> Verification:
+    return Verification(found.images, found.mismatches, found.rtl_latency, found.rtl_interval, found.simulator.value)
 
 
 def link_rate(plan: Plan, board: Board) -> float:

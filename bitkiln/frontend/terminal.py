@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from bitkiln.ir import Diagnostic, Severity
+from bitkiln.ir import Diagnostic, Severity, fail
 
 _FILE_WIDTH = 240
 
 
-def _console_for_results() -> Console:
+class _Messages(Console):
+    """Standard error; when nobody reads it any more, the work goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _discard(sys.stderr)
+
+
+class _Results(Console):
     """Standard output; a file or pipe has no width that tables would have to be broken for."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, soft_wrap=True)
+        if not self.is_terminal:
+            self.width = _FILE_WIDTH
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what is still to be written to the stream vanish."""
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), stream.fileno())
 
 
 @dataclass
@@ -28,17 +56,27 @@ class Terminal:
     """Everything but results goes to standard error; `is_json` says that the result is for a machine."""
 
     is_json: bool
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
-    output: Console = field(default_factory=_console_for_results)
+    console: Console = field(default_factory=_Messages)
+    output: Console = field(default_factory=_Results)
     _progress: Progress | None = None
 
     def result(self, plain: object, *shown: Table | str) -> None:
-        """Print the result: `plain` as JSON for machines, else what is `shown`."""
-        if self.is_json:
-            sys.stdout.write(json.dumps(plain, indent=1, sort_keys=True) + "\n")
-            return
-        for item in shown:
-            self.output.print(item, markup=False) if isinstance(item, str) else self.output.print(item)
+        """Print the result: `plain` as JSON for machines, else what is `shown`.
+
+        A reader that stops early is no error. Raises ToolError `cannot-write`.
+        """
+        try:
+            if self.is_json:
+                self.output.file.write(json.dumps(plain, indent=1, sort_keys=True) + "\n")
+            else:
+                for item in shown:
+                    self.output.print(item, markup=False)
+            self.output.file.flush()
+        except BrokenPipeError:
+            _discard(sys.stdout)
+        except OSError as error:
+            _discard(sys.stdout)
+            raise fail("cannot-write", f"cannot write to standard output: {error.strerror}") from None
 
     def say(self, text: str) -> None:
         """Tell a person something on standard error."""
@@ -48,8 +86,8 @@ class Terminal:
         for diagnostic in diagnostics:
             style = "bold red" if diagnostic.severity is Severity.ERROR else "bold yellow"
             head, _, rest = str(diagnostic).partition(": ")
-            self.console.print(head, style=style, end=": ", markup=False, soft_wrap=True)
-            self.console.print(rest, markup=False, soft_wrap=True)
+            self.console.print(head, style=style, end=": ", markup=False)
+            self.console.print(rest, markup=False)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -71,13 +109,15 @@ class Terminal:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Return a plain table; numbers are set to the right."""
-    result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    """Return a plain table; numbers are set to the right. Without any name of a column there is no head."""
+    result = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns), header_style="bold"
+    )
     for index, column in enumerate(columns):
         is_number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         result.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        result.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
     return result
 
 
