@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,30 +30,26 @@ class _Waiting:
     edges: list[tuple[list[int], list[int], int]]
     end: int
 
+    blocking: int = -1
+    """Which edge holds the next event up, -1 before the start and at the end."""
+
     def advance(self) -> bool:
         """Run as far as what is waited for has run; return whether that was at all."""
         first = len(self.times) - self.end + len(self.gaps)
         time = self.times[-1] if self.times else 0
         for i in range(first, len(self.gaps)):
             now = time + self.gaps[i]
-            for causes, others, delay in self.edges:
+            for number, (causes, others, delay) in enumerate(self.edges):
                 cause = causes[i]
                 if cause >= len(others):
+                    self.blocking = number
                     return i > first
                 if cause >= 0 and others[cause] + delay > now:
                     now = others[cause] + delay
             self.times.append(now)
             time = now
+        self.blocking = -1
         return first < len(self.gaps)
-
-    @property
-    def is_done(self) -> bool:
-        return len(self.times) == self.end
-
-    def blocking(self) -> int:
-        """Which edge holds the next event up."""
-        i = len(self.times) - self.end + len(self.gaps)
-        return next(number for number, (causes, others, _) in enumerate(self.edges) if causes[i] >= len(others))
 
 
 class EventByEvent:
@@ -72,12 +69,16 @@ class EventByEvent:
 
     def solve(self) -> list[Steps] | Deadlock:
         """Return the times of the image, or why some event can never run."""
-        moved = True
-        while moved:
-            moved = False
-            for sequencer in self._waiting:
-                moved |= sequencer.advance()
-        if all(sequencer.is_done for sequencer in self._waiting):
+        ready = deque(range(len(self._waiting)))
+        held: list[list[int]] = [[] for _ in self._waiting]
+        while ready:
+            at = ready.popleft()
+            if self._waiting[at].advance():
+                ready += held[at]
+                held[at] = []
+            if self._waiting[at].blocking >= 0:
+                held[self.edges[at][self._waiting[at].blocking].source].append(at)
+        if all(sequencer.blocking < 0 for sequencer in self._waiting):
             return [np.array(sequencer.times[-len(sequencer.gaps) :], np.int64) for sequencer in self._waiting]
         return self._deadlock()
 
@@ -91,12 +92,12 @@ class EventByEvent:
 
     def _deadlock(self) -> Deadlock:
         """Follow what waits for what until it comes round."""
-        at = next(i for i, sequencer in enumerate(self._waiting) if not sequencer.is_done)
+        at = next(i for i, sequencer in enumerate(self._waiting) if sequencer.blocking >= 0)
         path: list[int] = []
         held: list[Edge] = []
         while at not in path:
             path.append(at)
-            held.append(self.edges[at][self._waiting[at].blocking()])
+            held.append(self.edges[at][self._waiting[at].blocking])
             at = held[-1].source
         circle = slice(path.index(at), None)
         names = {self.network.sequencers[i].stage for i in path[circle]}

@@ -25,7 +25,7 @@ MAX_EVENTS = 20_000_000
 MAX_PERIOD = 12
 """Images in the longest pattern that is looked for. Queues that hold no whole number of images make such patterns."""
 
-MAX_SWEEPS = 60
+MAX_SWEEPS = 40
 """Sweeps over all sequencers before an image is solved event by event, which costs about as much."""
 
 

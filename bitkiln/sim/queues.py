@@ -16,6 +16,9 @@ from .dataflow import dataflow_cycles
 AMPLE_DEPTH = 16
 """Places that keep no unit waiting beside a source that always has a beat or a sink that always takes one."""
 
+GROWTH = 4
+"""By how much a queue is deepened at a time; what is too much is found by bisection, which is cheaper than small steps."""
+
 
 def best_interval(plan: Plan) -> int:
     """Return the least interval that any depths of the queues allow: that of the slowest unit, source or sink.
@@ -60,7 +63,7 @@ def size_queues(plan: Plan) -> Plan:
 
 
 def _deepened(network: Network, least: Mapping[str, int], best: int) -> dict[str, int]:
-    """Double the depth of one queue that holds everything up after the other, until nothing but the slowest unit does.
+    """Deepen one queue that holds everything up after the other, until nothing but the slowest unit does.
 
     Of several that share the blame it is the one through which the fewest bits pass: a place in it lasts longest.
     """
@@ -77,7 +80,7 @@ def _deepened(network: Network, least: Mapping[str, int], best: int) -> dict[str
             narrow = critical_queues(recurrence, solution)
         assert narrow, "what is slower than its slowest unit waits for a place in some queue"
         name = min(narrow, key=lambda name: (volumes[name], name))
-        depths[name] *= 2
+        depths[name] *= GROWTH
 
 
 def _keeps(network: Network, depths: Mapping[str, int], best: int) -> bool:
