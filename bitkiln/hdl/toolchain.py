@@ -197,11 +197,14 @@ class Tool:
         raise self._missing(f"{self.name} was not found; looked for {looked}")
 
     def _overridden(self, override: str) -> tuple[str, ...]:
-        program, *arguments = shlex.split(override)
-        found = shutil.which(program)
+        try:
+            words = shlex.split(override)
+        except ValueError:  # a quotation mark without its other half
+            words = []
+        found = shutil.which(words[0]) if words else None
         if not found:
             raise self._missing(f"{self.name} was not found: {self.env} is {override!r}, which is not a program")
-        return (found, *arguments)
+        return (found, *words[1:])
 
     def _missing(self, message: str) -> ToolError:
         hint = f"{self.install}; or set {self.env} to the command that runs it"

@@ -27,9 +27,9 @@ class VerifyOptions:
 
     def __post_init__(self) -> None:
         if self.images < 2:
-            raise fail("bad-value", f"verify.images must be at least 2 (an interval needs two), not {self.images}")
+            raise fail("bad-value", f"images must be at least 2 (an interval needs two), not {self.images}")
         if not 1 <= self.seed < 1 << 32:
-            raise fail("bad-value", f"verify.seed must be between 1 and 2**32 - 1, not {self.seed}")
+            raise fail("bad-value", f"seed must be between 1 and 2**32 - 1, not {self.seed}")
 
 
 @dataclass(frozen=True)

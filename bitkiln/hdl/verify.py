@@ -40,7 +40,7 @@ def verify_plan(
     """
     if len(samples) < options.images:
         message = f"{options.images} images are to be verified, but there are only {len(samples)} test samples"
-        raise fail("too-few-samples", message, hint="lower verify.images")
+        raise fail("too-few-samples", message, hint=f"at most images = {len(samples)}")
     codes, golden = golden_codes(plan, samples[: options.images])
     expected, predicted = pack_outputs(plan, golden), dataflow_cycles(plan)
     cycles = predicted.output_cycles(len(codes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bitkiln.ir import fail
@@ -43,8 +44,8 @@ class PlanOptions:
     layers: tuple[LayerFolding, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.clock_mhz > 0:
-            raise fail("bad-value", f"clock_mhz must be above 0, not {self.clock_mhz}")
+        if not 0 < self.clock_mhz < math.inf:
+            raise fail("bad-value", f"clock_mhz must be above 0 and finite, not {self.clock_mhz}")
         for name, value, least in (
             ("max_multipliers", self.max_multipliers, 1),
             ("target_interval", self.target_interval, 1),

@@ -36,7 +36,9 @@ def read_passes(tables: object, where: str) -> tuple[Pass, ...]:
     `unknown-key`, `bad-value` or `number-range`.
     """
     if not isinstance(tables, list | tuple):
-        raise fail("bad-value", f"{where}: expected a list of tables, not {type(tables).__name__}")
+        kind = "one table" if isinstance(tables, dict) else repr(tables)[:80]
+        hint = 'begin each pass with [[passes]] and its name = "..."'
+        raise fail("bad-value", f"{where}: expected a list of tables, not {kind}", hint=hint)
     return tuple(_read_pass(table, f"{where}[{i}]") for i, table in enumerate(tables))
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bitkiln.hdl.compare import Mismatches, WrongBeat, WrongCycle, compare
 from bitkiln.hdl.trace import Trace
-from bitkiln.hdl.verify import Mismatches, WrongBeat, WrongCycle, compare
 
 OUTPUTS = np.array([[1, 2], [3, 4], [5, 6]], np.uint8)
 OUTPUT_CYCLES = np.array([4, 5, 9])

@@ -68,6 +68,18 @@ def test_the_variable_overrides_path_and_may_hold_a_command(programs: Path, monk
     assert kiln().run(("now",), programs).log == "other -m now\n"
 
 
+@pytest.mark.parametrize("command", [" ", "/no/such/kiln", "kiln 'half"])
+def test_a_variable_that_names_no_program(programs: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    write_program(programs, "kiln", "true")
+    monkeypatch.setenv("KILN", command)
+    with pytest.raises(ToolError) as caught:
+        kiln().find()
+    assert str(caught.value) == (
+        f"error[missing-tool]: kiln was not found: KILN is {command!r}, which is not a program\n"
+        "  help: pip install kiln; or set KILN to the command that runs it"
+    )
+
+
 def test_the_first_candidate_that_exists_is_taken(programs: Path) -> None:
     write_program(programs, "second", "true")
     assert kiln(Executable("first"), Executable("second")).find() == (str(programs / "second"),)

@@ -94,7 +94,8 @@ def test_no_passes() -> None:
         ),
         (
             {"name": "quantise"},
-            "error[bad-value]: project.toml [[passes]]: expected a list of tables, not dict",
+            "error[bad-value]: project.toml [[passes]]: expected a list of tables, not one table\n"
+            '  help: begin each pass with [[passes]] and its name = "..."',
         ),
     ],
 )

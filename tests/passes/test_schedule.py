@@ -380,7 +380,14 @@ class TestDiagnostics:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"clock_mhz": 0.0}, "error[bad-value]: project.toml [plan]: clock_mhz must be above 0, not 0.0"),
+            (
+                {"clock_mhz": 0.0},
+                "error[bad-value]: project.toml [plan]: clock_mhz must be above 0 and finite, not 0.0",
+            ),
+            (
+                {"clock_mhz": float("inf")},
+                "error[bad-value]: project.toml [plan]: clock_mhz must be above 0 and finite, not inf",
+            ),
             (
                 {"max_multipliers": 0},
                 "error[bad-value]: project.toml [plan]: max_multipliers must be at least 1, not 0",
