@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 import warnings
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from bitkiln.ir import Graph, Location, check_finite, fail
+from bitkiln.ir.types import MAX_ELEMENTS
 from bitkiln.passes.canonicalise import canonicalise
 
 from ._aten import KEPT, RULES
@@ -82,6 +84,9 @@ def _check_module(module: nn.Module, input_shape: tuple[int, ...]) -> None:
             "input-shape",
             f"the input shape must be one sample, such as [1, 3, 32, 32], not {list(input_shape)}",
         )
+    if math.prod(input_shape) > MAX_ELEMENTS:
+        message = f"a sample has at most {MAX_ELEMENTS} values, not {math.prod(input_shape)}: {list(input_shape)}"
+        raise fail("input-shape", message)
     parameters = inspect.signature(module.forward).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = [item.name for item in parameters if item.kind in positional and item.default is item.empty]
@@ -122,7 +127,7 @@ def _check_signature(signature: Any) -> None:
                 f"the model writes its own {spec.target}; a network without state is expected",
                 hint="call model.eval() before the import, and keep counters out of forward",
             )
-        if spec.kind == OutputKind.USER_OUTPUT and not isinstance(getattr(spec.arg, "name", None), str):
+        if spec.kind == OutputKind.USER_OUTPUT and not isinstance(spec.arg, TensorArgument):
             raise fail("constant-output", "an output of the model is a plain number or None, not a tensor")
 
 

@@ -18,11 +18,11 @@ from bitkiln.sim.dataflow import DataflowCycles, dataflow_cycles
 from .accelerator import Accelerator
 from .beats import Codes, pack_inputs, pack_outputs
 from .bench import CocotbSimulation, Simulator
+from .compare import compare
 from .flow import ALWAYS, Flow
 from .harness import CompiledSimulation
 from .trace import Trace
 from .verification import RtlSimulator, Verification, VerifyOptions
-from .compare import compare
 
 Simulation = CompiledSimulation | CocotbSimulation
 

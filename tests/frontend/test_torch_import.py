@@ -302,6 +302,8 @@ def test_a_forward_that_raises_its_own_exception() -> None:
         ((1,), "not [1]"),
         ((), "not []"),
         ((1, -3), "not [1, -3]"),
+        ((1, 2**16, 2**16), "a sample has at most 2147483647 values, not 4294967296: [1, 65536, 65536]"),
+        ((1, 10**24), "[1, 1000000000000000000000000]"),
     ],
 )
 def test_an_input_shape_that_is_no_sample(shape: tuple[int, ...], text: str) -> None:
@@ -352,6 +354,15 @@ def test_dynamic_shapes_are_refused() -> None:
     with pytest.raises(ToolError) as caught:
         import_program(exported, "net")
     assert caught.value.diagnostics[0].slug == "dynamic-shape"
+
+
+@pytest.mark.parametrize("output", [3, None, 0.5])
+def test_an_output_that_is_no_tensor_is_refused(output: object) -> None:
+    found = refusal(Forward(lambda m, x: (x + 1.0, output)).eval()).diagnostics[0]
+    assert (found.slug, found.message) == (
+        "constant-output",
+        "an output of the model is a plain number or None, not a tensor",
+    )
 
 
 def test_a_constant_output_is_refused() -> None:
