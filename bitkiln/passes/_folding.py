@@ -24,7 +24,7 @@ class _Option:
     """A legal folding of a layer, and what it costs."""
 
     folding: Folding
-    steps: int
+    interval: int
     multipliers: int
 
 
@@ -37,18 +37,18 @@ class _Choices:
 
     @classmethod
     def of(cls, layer: Layer, foldings: Sequence[Folding]) -> _Choices:
-        options = (_Option(folding, layer.steps(folding), layer.multipliers(folding)) for folding in foldings)
+        options = (_Option(folding, layer.interval(folding), layer.multipliers(folding)) for folding in foldings)
         return cls(layer, tuple(options))
 
     def within(self, interval: int) -> list[_Option]:
-        return [option for option in self.options if option.steps <= interval]
+        return [option for option in self.options if option.interval <= interval]
 
 
 def fold(lowered: Lowered, options: PlanOptions) -> list[tuple[Layer, Folding]]:
     """Return the layers with a folding each, and with what their multipliers are made of.
 
-    The interval is taken to be that of the slowest unit, exact but for the start of a sliding window. With a budget
-    the result has the least such interval, and among those (nearly) the fewest multipliers and width converters.
+    The interval is that of the slowest unit, which queues of the right depths make that of the whole. With a budget the
+    result has the least such interval, and among those (nearly) the fewest multipliers and width converters.
     Raises ToolError `bad-folding`.
     """
     choices = _by_hand(lowered.layers, options.layers)
@@ -131,7 +131,7 @@ def _interval(lowered: Lowered, choices: Sequence[_Choices], budget: int | float
 
     if target is not None and does(target):
         return target
-    slowest = max(max(option.steps for option in choice.options) for choice in choices)
+    slowest = max(max(option.interval for option in choice.options) for choice in choices)
     widest = max(len(lowered.input_order), *(choice.layer.place.elements for choice in choices))
     least = _first(may_do, 1, max(slowest, widest))
     if not does(least):  # where only slow width converters fit between the layers

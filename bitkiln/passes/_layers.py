@@ -18,6 +18,8 @@ from bitkiln.ir.units import (
     Window,
 )
 
+from ._window_interval import window_interval
+
 Pair = tuple[int, int]
 
 
@@ -85,11 +87,9 @@ class Geometry:
         offsets = range(0, self.kernel[axis] * self.dilation[axis], self.dilation[axis])
         return any(all(not 0 <= start + offset < self.size[axis] for offset in offsets) for start in starts)
 
-    def steps(self, lanes: int) -> int:
-        """Cycles of one image, the larger of writing and reading."""
-        beats = self.channels // lanes
-        written = self.size[0] * self.size[1] * beats
-        return max(written, self.positions * self.kernel[0] * self.kernel[1] * beats)
+    def interval(self, lanes: int) -> int:
+        """Cycles between images of the window alone; the groups that it is read in change nothing."""
+        return window_interval(self.window(lanes, 1, Format(1, False), 0))
 
     def window(self, lanes: int, groups: int, element: Format, pad_code: int) -> Window:
         """Return the unit. An axis with one output position has stride 1 and one of kernel 1 has dilation 1, so that
@@ -145,8 +145,8 @@ class Layer(ABC):
         """Legal foldings in a fixed order."""
 
     @abstractmethod
-    def steps(self, folding: Folding) -> int:
-        """Cycles of one image without stalls: those of its slowest unit."""
+    def interval(self, folding: Folding) -> int:
+        """Cycles between images of its slowest unit, if nothing else holds that up."""
 
     def multipliers(self, folding: Folding) -> int:
         """Multipliers that work in parallel."""
@@ -172,8 +172,9 @@ class PoolLayer(Layer):
     def foldings(self) -> tuple[Folding, ...]:
         return lanes_foldings(self.geometry.channels)
 
-    def steps(self, folding: Folding) -> int:
-        return self.geometry.steps(folding.simd)
+    def interval(self, folding: Folding) -> int:
+        elements = self.geometry.size[0] * self.geometry.size[1] * self.geometry.channels
+        return elements // folding.simd if self.geometry.is_identity else self.geometry.interval(folding.simd)
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:
         lanes, shape = folding.simd, self.geometry
@@ -205,7 +206,7 @@ class AddLayer(Layer):
     def foldings(self) -> tuple[Folding, ...]:
         return lanes_foldings(self.channels)
 
-    def steps(self, folding: Folding) -> int:
+    def interval(self, folding: Folding) -> int:
         return self.place.elements // folding.simd
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:
@@ -225,7 +226,7 @@ class RescaleLayer(Layer):
     def foldings(self) -> tuple[Folding, ...]:
         return lanes_foldings(self.channels)
 
-    def steps(self, folding: Folding) -> int:
+    def interval(self, folding: Folding) -> int:
         return self.place.elements // folding.simd
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:
@@ -242,7 +243,7 @@ class ArgMaxLayer(Layer):
     def foldings(self) -> tuple[Folding, ...]:
         return (Folding(1, 1),)
 
-    def steps(self, folding: Folding) -> int:
+    def interval(self, folding: Folding) -> int:
         return self.count
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:

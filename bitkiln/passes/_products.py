@@ -60,9 +60,9 @@ class ProductLayer(Layer):
     def foldings(self) -> tuple[Folding, ...]:
         return tuple(Folding(pe, simd) for pe in divisors(self.rows) for simd in divisors(self.simd_base))
 
-    def steps(self, folding: Folding) -> int:
+    def interval(self, folding: Folding) -> int:
         products = self.vectors * self.groups * (self.rows // folding.pe) * (self.columns // folding.simd)
-        return max(products, self.geometry.steps(folding.simd) if self.geometry else 0)
+        return max(products, self.geometry.interval(folding.simd) if self.geometry else 0)
 
     def multipliers(self, folding: Folding) -> int:
         return folding.pe * folding.simd

@@ -17,7 +17,7 @@ AMPLE_DEPTH = 16
 """Places that keep no unit waiting beside a source that always has a beat or a sink that always takes one."""
 
 GROWTH = 4
-"""By how much a queue is deepened at a time; what is too much is found by bisection, which is cheaper than small steps."""
+"""By how much a queue is deepened at a time. What is too much is found by bisection, cheaper than small steps."""
 
 
 def best_interval(plan: Plan) -> int:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bitkiln.ir import Builder, Float, Graph, Int, Plan, TensorType, ToolError, from_plain
 from bitkiln.ir.ops import Add, ArgMax, Concat, Conv2d, Linear, Quantise, Relu, Requantise, Reshape, SumPool2d
 from bitkiln.ir.units import MatrixVector, Multiplier, Pool, Storage, Unit, Window
+from bitkiln.passes._folding import fold
 from bitkiln.passes._layers import Folding
 from bitkiln.passes._lowering import Lowered, lower
 from bitkiln.passes.schedule import LayerFolding, PlanOptions, schedule
@@ -61,13 +62,13 @@ def steps(plan: Plan) -> dict[str, int]:
 
 
 def slowest(lowered: Lowered, foldings: Sequence[Folding]) -> int:
-    """Steps of the slowest unit, width converters included."""
+    """Interval of the slowest unit, width converters included."""
     result = 0
     lanes: dict[str, int] = {}
     elements = {layer.place.node: layer.place.elements for layer in lowered.layers}
     elements[lowered.input] = len(lowered.input_order)
     for layer, folding in zip(lowered.layers, foldings, strict=True):
-        result = max(result, layer.steps(folding))
+        result = max(result, layer.interval(folding))
         for source in layer.place.sources:
             there = lanes.setdefault(source, folding.simd)
             if there != folding.simd:
@@ -315,9 +316,9 @@ class TestFolding:
             for foldings in itertools.product(*(layer.foldings() for layer in layers))
             if sum(layer.multipliers(folding) for layer, folding in zip(layers, foldings, strict=True)) <= budget
         )
-        plan = schedule(graph, PlanOptions(max_multipliers=budget))
-        assert plan.multipliers <= budget
-        assert max(steps(plan).values()) == interval
+        folded = fold(lowered, PlanOptions(max_multipliers=budget))
+        assert sum(layer.multipliers(folding) for layer, folding in folded) <= budget
+        assert slowest(lowered, [folding for _, folding in folded]) == interval
 
     def test_options_from_toml(self) -> None:
         table = {"max_multipliers": 28, "layers": [{"layer": "conv*", "pe": 4, "storage": "lut"}]}

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitkiln.ir import Graph, Plan, ToolError
+from bitkiln.passes._folding import fold
+from bitkiln.passes._lowering import lower
 from bitkiln.passes.schedule import LayerFolding, PlanOptions, schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.queues import best_interval, size_queues
@@ -89,3 +91,13 @@ def test_no_depth_beats_the_best_interval(graph: Graph, multipliers: int) -> Non
     plan = schedule(graph, PlanOptions(max_multipliers=multipliers + len(graph.nodes)))
     deep = replace(plan, streams=tuple(replace(stream, depth=2 * stream.beats + 40) for stream in plan.streams))
     assert dataflow_cycles(deep).interval == best_interval(plan)
+
+
+@settings(max_examples=60)
+@given(networks(), st.integers(1, 60))
+def test_folding_knows_the_best_interval(graph: Graph, multipliers: int) -> None:
+    """What the schedule balances is what the cycle model then finds, windows included."""
+    lowered, options = lower(graph), PlanOptions(max_multipliers=multipliers + len(graph.nodes))
+    converters = [stage.unit.timing()[0].steps for stage in schedule(graph, options).stages if ".resize" in stage.name]
+    layers = [layer.interval(folding) for layer, folding in fold(lowered, options)]
+    assert max(*layers, *converters, 0) == best_interval(schedule(graph, options))
