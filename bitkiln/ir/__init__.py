@@ -3,6 +3,7 @@
 from .diagnostics import Diagnostic, Location, Severity, ToolError, fail, known_names
 from .evaluate import evaluate, evaluate_batches
 from .graph import Builder, Const, Graph, Input, Node, check_finite, prune_dead, single_input, verify
+from .kiln import decode_kiln, encode_kiln, load_kiln, stored_records
 from .numbers import Bipolar, Codebook, Float, Int, Number, Ternary, parse_number
 from .plan import Plan, Stage, Stream
 from .ranges import code_ranges, exact_dtype, is_quantised, product_range
@@ -33,6 +34,8 @@ __all__ = [
     "ToolError",
     "check_finite",
     "code_ranges",
+    "decode_kiln",
+    "encode_kiln",
     "evaluate",
     "evaluate_batches",
     "exact_dtype",
@@ -41,6 +44,7 @@ __all__ = [
     "is_quantised",
     "known_names",
     "load_graph",
+    "load_kiln",
     "parse_graph",
     "parse_number",
     "parse_type",
@@ -51,6 +55,7 @@ __all__ = [
     "save_graph",
     "single_input",
     "storage_dtype",
+    "stored_records",
     "to_plain",
     "verify",
     "write_whole",

@@ -1,4 +1,4 @@
-"""Graphs on disk: one safetensors file whose JSON header holds the graph's text. Never pickle."""
+"""Graphs on disk: a safetensors file whose JSON header holds the graph's text, or a `.kiln` container. Never pickle."""
 
 from __future__ import annotations
 
@@ -10,26 +10,39 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from bitkiln.coding import MAGIC, is_kiln
+
 from .diagnostics import ToolError, fail
 from .graph import Graph
+from .kiln import encode_kiln, load_kiln
 from .text import parse_graph, print_graph
 
 FORMAT = "bitkiln-graph 1"
+KILN_SUFFIX = ".kiln"
 # The only key of the header's metadata: safetensors writes several in any order, and equal graphs have equal files.
 _KEY = "bitkiln"
 
 
 def save_graph(graph: Graph, path: Path) -> None:
-    """Write `graph` to `path`, whole or not at all; raises ToolError `cannot-write`."""
+    """Write `graph` to `path`, whole or not at all, as a container if it ends in `.kiln`.
+
+    Raises ToolError `cannot-write`.
+    """
+    if path.suffix == KILN_SUFFIX:
+        write_whole(path, encode_kiln(graph))
+        return
     tensors = {const.name: const.data.detach().contiguous().clone() for const in graph.consts}
     write_whole(path, save(tensors, {_KEY: f"{FORMAT}\n{print_graph(graph)}"}))
 
 
 def load_graph(path: Path) -> Graph:
-    """Read a graph written by `save_graph`; raises ToolError `missing-file` or `bad-graph-file`."""
+    """Read a graph written by `save_graph`, in either form; raises ToolError `missing-file`, `bad-graph-file` or
+    `bad-kiln-file`."""
     try:
         if not path.is_file():
             raise fail("missing-file", f"{path} is no file", hint="bitkiln import MODEL -o FILE writes a graph")
+        if path.suffix == KILN_SUFFIX or _begins_as_kiln(path):
+            return load_kiln(path)
         text, tensors = _read(path)
     except (SafetensorError, OSError) as error:
         raise fail("bad-graph-file", f"{path} cannot be read: {error}") from None
@@ -42,6 +55,11 @@ def load_graph(path: Path) -> Graph:
         raise ToolError(
             *(replace(finding, slug="bad-graph-file") for finding in error.prefixed(str(path)).diagnostics)
         ) from None
+
+
+def _begins_as_kiln(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_kiln(file.read(len(MAGIC)))
 
 
 def _read(path: Path) -> tuple[str, dict[str, Tensor]]:

@@ -1,6 +1,7 @@
 """Transformations of the Graph: canonical form, fixed point, fine-tuning; accuracy; and from Graph to Plan."""
 
 from ._base import Context, Keeps, Pass, Progress, no_progress
+from ._kmeans import Initialisation
 from ._pipeline import PASSES, Canonicalise, read_passes, run_passes
 from ._quantisable import check_quantisable
 from .accuracy import accuracy, class_count
@@ -8,6 +9,7 @@ from .calibrate import Calibration, calibrate
 from .canonicalise import canonicalise
 from .quantise import LayerBits, Quantise
 from .schedule import LayerFolding, PlanOptions, schedule
+from .share import LayerShare, Share
 from .tune import Optimizer, Schedule, Tune
 
 __all__ = [
@@ -15,15 +17,18 @@ __all__ = [
     "Calibration",
     "Canonicalise",
     "Context",
+    "Initialisation",
     "Keeps",
     "LayerBits",
     "LayerFolding",
+    "LayerShare",
     "Optimizer",
     "Pass",
     "PlanOptions",
     "Progress",
     "Quantise",
     "Schedule",
+    "Share",
     "Tune",
     "accuracy",
     "calibrate",

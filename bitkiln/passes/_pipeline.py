@@ -12,6 +12,7 @@ from ._base import Context, Keeps, Pass
 from ._quantisable import has_codes
 from .canonicalise import canonicalise
 from .quantise import Quantise
+from .share import Share
 from .tune import Tune
 
 
@@ -26,7 +27,7 @@ class Canonicalise(Pass):
         return canonicalise(graph)
 
 
-PASSES: tuple[type[Pass], ...] = (Canonicalise, Quantise, Tune)
+PASSES: tuple[type[Pass], ...] = (Canonicalise, Share, Quantise, Tune)
 
 
 def read_passes(tables: object, where: str) -> tuple[Pass, ...]:

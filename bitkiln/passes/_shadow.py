@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bitkiln.ir import Bipolar, Codebook, Const, Float, Graph, Int, Node, Ternary, fail
-from bitkiln.ir.ops import BatchNorm, Conv2d, Linear, ScaleShift
+from bitkiln.ir.ops import BatchNorm, Conv2d, Decode, Linear, ScaleShift
 
 from ._codes import exact_const, int_const, rounded, scale, to_codes, to_values
 
@@ -80,6 +80,8 @@ def _trained(node: Node) -> list[tuple[int, str]]:
             return list(enumerate(node.args))[1:]
         case BatchNorm():
             return list(enumerate(node.args))[1:3]
+        case Decode():
+            return [(1, node.args[1])]
         case _:
             return []
 

@@ -4,6 +4,7 @@ from ._base import Op
 from .activation import Elu, Gelu, HardSigmoid, HardSwish, LeakyRelu, Mish, Power, Sigmoid, Silu, Softplus, Tanh
 from .arithmetic import Div, Mul
 from .attention import Attention, MatMul
+from .decode import Decode
 from .elementwise import Add, BatchNorm, Clip, Relu, ScaleShift
 from .linear import Conv2d, Linear
 from .move import Expand, Flip, Pad, PadMode, Permute, Roll, Slice, Take
@@ -25,7 +26,7 @@ OPS: tuple[type[Op], ...] = (
     *(LayerNorm, GroupNorm, Softmax, LogSoftmax),
     *(ReduceMean, ReduceSum, ReduceMax, ReduceNorm),
     *(Reshape, Concat, Permute, Slice, Pad, Expand, Roll, Flip, Take, ArgMax),
-    *(Quantise, Dequantise, Requantise, QuantiseScaled, MultiThreshold),
+    *(Quantise, Dequantise, Requantise, QuantiseScaled, MultiThreshold, Decode),
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
+    "Decode",
     "Dequantise",
     "Div",
     "Elu",

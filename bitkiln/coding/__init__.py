@@ -1,0 +1,43 @@
+"""How constants are stored: bit packing, sparse layouts, Huffman codes and the container `.kiln`. NumPy only, no torch.
+
+A reader on a small machine needs this folder and nothing else of bitkiln; `docs/kiln_format.md` describes the bytes.
+"""
+
+from ._cursor import DamagedFileError
+from .bits import pack_bits, packed_bytes, unpack_bits
+from .huffman import LENGTH_LIMIT, code_lengths, huffman_decode, huffman_encode
+from .kiln import MAGIC, STORAGE_RULE, VERSION, Container, is_kiln, read_kiln, write_kiln
+from .layouts import BitMap, Compressed, Order
+from .relative import MAX_GAP_BITS, MIN_GAP_BITS, Relative, relative_decode, relative_encode
+from .stream import Form
+from .tensor import Encoding, Record, StoredTensor
+
+__all__ = [
+    "LENGTH_LIMIT",
+    "MAGIC",
+    "MAX_GAP_BITS",
+    "MIN_GAP_BITS",
+    "STORAGE_RULE",
+    "VERSION",
+    "BitMap",
+    "Compressed",
+    "Container",
+    "DamagedFileError",
+    "Encoding",
+    "Form",
+    "Order",
+    "Record",
+    "Relative",
+    "StoredTensor",
+    "code_lengths",
+    "huffman_decode",
+    "huffman_encode",
+    "is_kiln",
+    "pack_bits",
+    "packed_bytes",
+    "read_kiln",
+    "relative_decode",
+    "relative_encode",
+    "unpack_bits",
+    "write_kiln",
+]
