@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ._tiles import Setting
-from .accelerator import Operand
+from .accelerator import Accelerator, Operand
 from .counts import Access, Counts, Level, Memory, Role
 from .engine import LayerRun, StallCause, dram_access, products, stalls_of
 from .tiling import Tiling
@@ -29,7 +29,7 @@ def dense_run(
                 StallCause.FIRST_TILE: tiling.first_cycles,
                 StallCause.TILES: on_chip - compute_cycles,
                 StallCause.DRAM: tiling.waiting_cycles,
-                StallCause.PORTS: max(0, _port_cycles(setting, accesses) - on_chip - tiling.waiting_cycles),
+                StallCause.PORTS: max(0, port_cycles(setting.accelerator, accesses) - on_chip - tiling.waiting_cycles),
                 StallCause.LAST_TILE: tiling.last_cycles,
             }
         ),
@@ -73,15 +73,15 @@ _HELD_BY = {
 }
 
 
-def _port_cycles(setting: Setting, accesses: Iterable[Access]) -> int:
-    """Cycles that the busiest memory needs for all its accesses."""
+def port_cycles(accelerator: Accelerator, accesses: Iterable[Access]) -> int:
+    """Return the cycles that the busiest on-chip memory needs for its part of `accesses`."""
     bits: dict[Operand, int] = {}
     for access in accesses:
         if access.memory.level is Level.SRAM:
             operand = _HELD_BY[access.memory.role]
             bits[operand] = bits.get(operand, 0) + access.bits
     busiest = 0
-    for sram in setting.accelerator.sram:
+    for sram in accelerator.sram:
         moved = sum(bits.get(operand, 0) for operand in sram.holds)
         busiest = max(busiest, -(-moved // sram.bits_per_cycle))
     return busiest

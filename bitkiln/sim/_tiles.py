@@ -130,7 +130,7 @@ def _cuts(layer: Layer) -> Cuts:
     parts, batches = sizes(height)[:-1], sizes(layer.batch)
     rows = np.concatenate([parts, np.full(len(batches), height, np.int64)])
     images = np.concatenate([np.ones(len(parts), np.int64), batches])
-    largest, total = np.array([_input_rows(layer, int(count)) for count in rows], np.int64).T
+    largest, total = np.array([input_rows(layer, int(count)) for count in rows], np.int64).T
     return Cuts(
         images,
         rows,
@@ -141,7 +141,7 @@ def _cuts(layer: Layer) -> Cuts:
     )
 
 
-def _input_rows(layer: Layer, rows: int) -> tuple[int, int]:
+def input_rows(layer: Layer, rows: int) -> tuple[int, int]:
     """Input rows of the tile that needs most, and of all tiles of one image."""
     span = layer.dilation[0] * (layer.kernel[0] - 1) + 1
     first = np.arange(0, layer.output[0], rows, dtype=np.int64)

@@ -93,7 +93,8 @@ class RowStationary:
     """Eyeriss: each cell does one-dimensional convolutions of a filter row and an input row, kept in scratch pads.
 
     Scratch pads are in words of the operand they hold; `shared_words` is one pad for all three, if not 0. With
-    `has_gating`, a zero input neither reads the filter pad nor multiplies.
+    `has_gating`, a zero input neither reads the filter pad nor multiplies. Inputs and outputs lie in DRAM in
+    `feature_map_format` where that makes them smaller.
     """
 
     rows: int
@@ -103,10 +104,13 @@ class RowStationary:
     partial_sum_words: int = 0
     shared_words: int = 0
     has_gating: bool = False
+    feature_map_format: Format = Format.DENSE
 
     def __post_init__(self) -> None:
         _require("rows", self.rows)
         _require("columns", self.columns)
+        if self.feature_map_format is Format.COMPRESSED_COLUMNS:
+            raise fail("bad-value", "feature_map_format must be dense, bitmap or run-length, not compressed columns")
         if self.shared_words:
             _require("shared_words", self.shared_words, 3)
         else:

@@ -8,11 +8,13 @@ from ._tiles import NOTHING_STAYS, Residence
 from .accelerator import Accelerator, Eie, RowStationary, Streaming, Systolic, Vector, Xnor, ZeroSkip
 from .eie import eie
 from .engine import LayerRun, unmappable
+from .row_stationary import row_stationary
 from .systolic import systolic
 from .tiling import LEAST_TRAFFIC, Tuning
 from .vector import vector
 from .workload import Layer
 from .xnor import xnor
+from .zero_skip import zero_skip
 
 
 def run_layer(
@@ -28,7 +30,11 @@ def run_layer(
             return eie(layer, engine, accelerator, resident)
         case Xnor() as engine:
             return xnor(layer, engine, accelerator, tuning, resident)
-        case RowStationary() | ZeroSkip() | Streaming():
+        case RowStationary() as engine:
+            return row_stationary(layer, engine, accelerator, tuning)
+        case ZeroSkip() as engine:
+            return zero_skip(layer, engine, accelerator, tuning, resident)
+        case Streaming():
             raise unmappable(layer, accelerator, "it has no engine for single layers", ("systolic",))
         case _:
             assert_never(accelerator.engine)

@@ -13,6 +13,7 @@ from .engine import LayerRun, StallCause
 from .engines import run_layer
 from .technologies import dram_prices
 from .technology import Price, Technology
+from .tiling import Objective, Tuning
 from .workload import Layer, Workload
 
 Plain = dict[str, object]
@@ -84,20 +85,23 @@ class Simulation:
         }
 
 
-def simulate(workload: Workload, accelerator: Accelerator, technology: Technology) -> Simulation:
+def simulate(
+    workload: Workload, accelerator: Accelerator, technology: Technology, objective: Objective = Objective.TRAFFIC
+) -> Simulation:
     """Run every layer of `workload` on `accelerator` and price what was counted with `technology`.
 
     Layers of equal shape without values are computed once. Raises `unmappable-layer`, `sram-too-small` and
     `missing-price`.
     """
     priced = with_dram(technology, accelerator.dram.kind)
+    tuning = Tuning(objective, priced)
     known: dict[Layer, tuple[LayerRun, KindEnergy]] = {}
     found: list[tuple[LayerRun, KindEnergy]] = []
     for layer in workload.layers:
         shape = replace(layer, name="", place="", source="")
         result = known.get(shape) if layer.weights is None and layer.activations is None else None
         if result is None:
-            run = run_layer(layer, accelerator)
+            run = run_layer(layer, accelerator, tuning)
             result = run, counts_energy(run.counts, priced)
         if layer.weights is None and layer.activations is None:
             known[shape] = result

@@ -62,6 +62,7 @@ class Layer:
     place: str = ""
     given_weight_density: float | None = None
     given_activation_density: float | None = None
+    given_output_density: float | None = None
     weights: Values | None = field(default=None, compare=False, repr=False)
     activations: Values | None = field(default=None, compare=False, repr=False)
 
@@ -91,7 +92,8 @@ class Layer:
             raise self._bad(f"padding must not be negative, but is {self.padding}")
 
     def _check_densities(self) -> None:
-        for what, density in (("weight", self.given_weight_density), ("activation", self.given_activation_density)):
+        for what in ("weight", "activation", "output"):
+            density: float | None = getattr(self, f"given_{what}_density")
             if density is not None and not 0 <= density <= 1:
                 raise self._bad(f"the {what} density must be between 0 and 1, not {density}")
 
@@ -161,6 +163,11 @@ class Layer:
     @cached_property
     def activation_density(self) -> float:
         return _density(self.given_activation_density, self.activations)
+
+    @property
+    def output_density(self) -> float:
+        """Of the output after its activation function; 1 unless given."""
+        return 1.0 if self.given_output_density is None else self.given_output_density
 
     def with_batch(self, batch: int) -> Layer:
         """Return the layer for another number of images; activations that are known are those of one image then."""
