@@ -1,6 +1,7 @@
 """The command `bitkiln`: one sub-command a verb. What the verbs do stands in `bitkiln.frontend.commands`.
 
-Exit codes: 0 done, 1 the design falls short (wrong bits or cycles, clock missed), 2 the input is wrong, 130 Ctrl-C.
+Exit codes: 0 done, 1 the design falls short (wrong bits or cycles, clock missed), 2 the input is wrong, 130 Ctrl-C,
+143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +17,13 @@ from types import FrameType
 
 import bitkiln
 
-FALLS_SHORT, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+FALLS_SHORT, WRONG_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 _DESIGN_FALLS_SHORT = frozenset({"misses-clock", "simulation-stuck", "surplus-output", "unstable-output"})
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; passes wherever Ctrl-C does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _terminated_in_order():
             return _carry_out(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         go_on = "; finished steps are kept, the same command goes on from there" if arguments.verb == "run" else ""
         print(f"interrupted{go_on}", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(end, _Terminated) else INTERRUPTED
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def _terminated_in_order() -> Iterator[None]:
     """Let SIGTERM unwind the stack: the programs that we started end, and temporary files go."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        raise _Terminated
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
@@ -51,6 +57,8 @@ def _carry_out(arguments: argparse.Namespace) -> int:
     from bitkiln.frontend.terminal import Terminal  # noqa: PLC0415
     from bitkiln.ir.diagnostics import ToolError, fail  # noqa: PLC0415
 
+    # Amaranth's advice to its own users, when an error leaves a design half-way.
+    warnings.filterwarnings("ignore", message=".* created but never used")
     terminal = Terminal(arguments.json)
     try:
         return _command(arguments.verb)(arguments, terminal)
@@ -127,7 +135,7 @@ def _import(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "read a model into a graph file",
         "bitkiln import model.py:build --input-size 1,1,8,8 -o net.graph",
     )
-    verb.add_argument("model", help="model.py:build, model.py:build(width=8), or a program.pt2")
+    verb.add_argument("model", help="model.py:build, model.py:build(width=8), program.pt2, or torchvision:resnet18")
     verb.add_argument("--input-size", type=_shape, help="shape of the input with a batch of 1, e.g. 1,3,32,32")
     verb.add_argument("--weights", type=Path, help="state dict (.safetensors or .pt) for the model")
     verb.add_argument("-o", "--output", type=Path, help="graph file to write")
