@@ -14,6 +14,7 @@ from .workload import Layer, LayerKind, Workload
 _CONVOLUTION = ("height", "width", "kernel height", "kernel width", "channels", "filters", "stride")
 _PRODUCT = ("M", "N", "K")
 _SPARSITY = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
+_DENSITIES = ("weight density", "activation density")
 _HINT = "a line is: name, height, width, kernel height, kernel width, channels, filters, stride; or: name, M, N, K"
 
 
@@ -21,7 +22,8 @@ def read_topology(path: Path, batch: int = 1) -> Workload:
     """Return the layers of a SCALE-Sim topology file, whose first line names the columns.
 
     Nothing is padded and output sizes are rounded up, as its own files expect. A layer reads the output of the one
-    before it if the number of values is the same. A last column `N:M` is the share of weights that are not zero.
+    before it if the number of values is the same. A last column `N:M` is the share of weights that are not zero;
+    columns that the first line calls "weight density" and "activation density" have shares from 0 to 1.
     Raises `missing-file`, and `bad-topology` with the line's number.
     """
     try:
@@ -45,7 +47,9 @@ def parse_topology(text: str, where: str, batch: int = 1) -> Workload:
     layers: list[Layer] = []
     for line, cells in body:
         try:
-            layer = _product(cells, batch) if is_product else _convolution(cells, batch)
+            sizes, densities = _split_densities(header, cells)
+            layer = _product(sizes, batch) if is_product else _convolution(sizes, batch)
+            layer = _with_densities(layer, densities)
         except ToolError as error:
             raise _bad(where, line, error.diagnostics[0].message) from None
         layers.append(_linked(layer, layers))
@@ -90,6 +94,29 @@ def _density(cells: list[str]) -> tuple[list[str], float | None]:
     if not 1 <= kept <= of:
         raise fail("bad-topology", f"the sparsity N:M must keep between 1 and M of M weights, not {cells[-1]}")
     return cells[:-1], kept / of
+
+
+def _split_densities(header: list[str], cells: list[str]) -> tuple[list[str], list[float | None]]:
+    """Split off the cells of the columns that are called densities: of weights and of activations, None without one."""
+    places = [next((at for at, cell in enumerate(header) if cell.lower() == name), None) for name in _DENSITIES]
+    densities: list[float | None] = []
+    for name, at in zip(_DENSITIES, places, strict=True):
+        text = cells[at] if at is not None and at < len(cells) else ""
+        densities.append(_share(name, text) if text else None)
+    return [cell for at, cell in enumerate(cells) if at not in places], densities
+
+
+def _share(name: str, text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,17})?", text) or not 0 <= float(text) <= 1:
+        raise fail("bad-topology", f"{name} must be a number from 0 to 1, not {text[:40]!r}")
+    return float(text)
+
+
+def _with_densities(layer: Layer, densities: list[float | None]) -> Layer:
+    weights, activations = densities
+    if weights is None:
+        weights = layer.given_weight_density
+    return replace(layer, given_weight_density=weights, given_activation_density=activations)
 
 
 def _convolution(cells: list[str], batch: int) -> Layer:
