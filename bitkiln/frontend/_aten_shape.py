@@ -316,6 +316,7 @@ SHAPE: Mapping[str, Rule] = {
     "aten.slice_scatter.default": slice_scatter,
     "aten.select_scatter.default": select_scatter,
     "aten.expand.default": expand,
+    "aten.expand_as.default": expand,
     "aten.copy.default": copy,
     "aten.pad.default": pad,
     "aten.constant_pad_nd.default": pad_constant,

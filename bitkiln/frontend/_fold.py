@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bitkiln.ir import fail
 
-from ._check import overload
+from ._check import executable, overload
 from ._program import Argument, Call, Ref, bad_program
 
 _LIMIT_ELEMENTS = 1 << 26  # more than any network computes, less than a bad file could ask for
@@ -32,9 +32,11 @@ def fold(call: Call, known: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], i
             keywords[argument.name] = value
         else:
             positional.append(value)
+    run = executable(call.target)
+    assert run is not None
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:
-            result = found(*positional, **keywords)
+            result = run(*positional, **keywords)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
             raise bad_program(f"{call.target} cannot be computed: {str(error)[:200]}", call.loc) from None
     results = tuple(result) if isinstance(result, list | tuple) else (result,)

@@ -12,7 +12,7 @@ import torch
 from bitkiln.ir import Location
 
 _FRAME = re.compile(r'File "([^"]*)", line (\d{1,9})')
-_TORCH = str(Path(torch.__file__).parent)
+_TORCH = str(Path(torch.__file__).parent) + "/"  # torchvision begins the same
 _PACKAGE = re.compile(r".*/(?:site|dist)-packages/(.+)")  # also for files that were traced on another machine
 _COMPOSITE = ("MultiheadAttention", "Transformer", "RNN", "LSTM", "GRU")
 

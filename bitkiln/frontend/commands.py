@@ -36,7 +36,8 @@ from bitkiln.sim.queues import size_queues
 from bitkiln.sim.technologies import find_technology
 
 from .datasets import Dataset, DataSpec, calibration_inputs, check_shape, load_dataset
-from .import_model import import_reference
+from .import_model import import_counting
+from .layer_table import layer_table
 from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
 from .project import Project, load_project, with_data_path
 from .steps import do_step, is_done, output_folder
@@ -126,24 +127,16 @@ def summary(report: dict[str, Any]) -> Table:
 
 def import_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """A model to a graph file."""
-    graph = import_reference(arguments.model, arguments.input_size, arguments.weights)
+    imported = import_counting(arguments.model, arguments.input_size, arguments.weights)
     if arguments.output:
-        save_graph(graph, arguments.output)
-    nodes = [
-        {
-            "name": node.name,
-            "op": node.op.name,
-            "type": str(node.type),
-            "params": sum(graph.const[arg].type.elements for arg in node.args if arg in graph.const),
-            "macs": graph.macs(node),
-            "place": str(node.loc),
-        }
-        for node in graph.nodes
-    ]
-    plain = {"name": graph.name, "params": graph.params, "macs": graph.total_macs, "nodes": nodes}
+        save_graph(imported.graph, arguments.output)
+    layers = layer_table(imported)
     columns = ("name", "op", "type", "params", "macs", "place")
-    shown = table(graph.name, columns, [[node[column] for column in columns] for node in nodes])
-    terminal.result(plain, shown, f"{graph.params:,} parameters, {graph.total_macs:,} multiply-accumulates")
+    shown = table(layers.name, columns, [[getattr(row, column) for column in columns] for row in layers.nodes])
+    lines = [f"{layers.params:,} parameters, {layers.macs:,} multiply-accumulates"]
+    for backend, obstacles in layers.unsupported.items():
+        lines += [f"{backend} cannot build {found.reason} ({found.place})" for found in obstacles]
+    terminal.result(layers.to_plain(), shown, *lines)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Any way of naming a model to a canonical Graph: `model.py:build`, or a program saved by torch.export."""
+"""Any way of naming a model to a canonical Graph: `model.py:build`, `torchvision:resnet18`, a saved program."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from pathlib import Path
 from bitkiln.ir import Graph, Location, fail, single_input
 
 from .model_reference import load_model, parse_reference
-from .pt2_import import import_pt2
+from .model_zoo import is_zoo_reference, load_zoo_model
+from .pt2_import import import_pt2_counting
 from .state import load_state
-from .torch_import import import_module
+from .torch_import import Imported, finish_counting, read_module
 
 
 def model_file(reference: str) -> Path:
-    """Return the file that `reference` names; raises ToolError `bad-model-reference`."""
+    """Return the file that `reference` names, or the package; raises ToolError `bad-model-reference`."""
+    if is_zoo_reference(reference):
+        return Path(reference.partition(":")[0])
     return Path(reference) if reference.endswith(".pt2") else parse_reference(reference).file
 
 
@@ -29,18 +32,25 @@ def import_reference(
     A `.pt2` file brings its shapes and weights along; a factory needs `input_shape`, and takes `weights` if given.
     Raises a ToolError for every mistake.
     """
+    return import_counting(reference, input_shape, weights, name).graph
+
+
+def import_counting(
+    reference: str, input_shape: tuple[int, ...] | None, weights: Path | None, name: str = ""
+) -> Imported:
+    """Like `import_reference`, with the numbers that the canonical Graph no longer shows."""
     file = model_file(reference)
-    if file.suffix == ".py":
+    if is_zoo_reference(reference) or file.suffix == ".py":
         with _quiet_export():
             return _import_factory(reference, file, input_shape, weights, name)
     if weights is not None:
         raise fail("unexpected-weights", f"{file} holds its own weights", hint=f"leave {weights} out")
-    graph = import_pt2(file, name)
-    shape = single_input(graph).type.shape
+    imported = import_pt2_counting(file, name)
+    shape = single_input(imported.graph).type.shape
     if input_shape is not None and shape != input_shape:
         message = f"The model takes the input shape {list(shape)}, not {list(input_shape)}"
         raise fail("input-mismatch", message, Location(str(file)))
-    return graph
+    return imported
 
 
 @contextmanager
@@ -57,10 +67,12 @@ def _quiet_export() -> Iterator[None]:
 
 def _import_factory(
     reference: str, file: Path, input_shape: tuple[int, ...] | None, weights: Path | None, name: str
-) -> Graph:
+) -> Imported:
     if input_shape is None:
         raise fail("missing-input-shape", f"{reference} needs the shape of its input", hint="--input-size 1,3,32,32")
-    module = load_model(reference)
+    is_zoo = is_zoo_reference(reference)
+    module = load_zoo_model(reference) if is_zoo else load_model(reference)
     if weights is not None:
         load_state(module, weights)
-    return import_module(module, input_shape, name or file.stem, file)
+    default = reference.partition(":")[2].partition("(")[0] if is_zoo else file.stem
+    return finish_counting(read_module(module, input_shape, name or default, None if is_zoo else file))

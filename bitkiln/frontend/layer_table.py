@@ -18,7 +18,7 @@ from bitkiln.passes import check_quantisable
 from ._aten import RULES
 from ._lower import lower_counting
 from ._program import Program
-from .torch_import import export_module, read_exported
+from .torch_import import Imported, read_module
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LayerRow:
 
     name: str
     op: str
-    shape: tuple[int, ...]
+    type: str
     params: int
     macs: int
     weight_min: float | None
@@ -65,28 +65,29 @@ class LayerTable:
 BACKENDS: Mapping[str, Callable[[Graph], None]] = {"simulate": lambda graph: None, "rtl": check_quantisable}
 
 
-def layer_table(graph: Graph, reads_weights: bool = True) -> LayerTable:
-    """Return the table of any float graph; its parameters are its constants."""
-    return _table(graph, graph.params, 0, reads_weights)
+def layer_table(imported: Imported) -> LayerTable:
+    """Return the table of an imported network."""
+    return _table(imported, reads_weights=True)
 
 
 def program_table(program: Program) -> LayerTable:
     """Return the table of a program as it was traced. No weight is read, so nothing is folded into the layers."""
     graph, folded_macs = lower_counting(program, RULES)
-    return _table(graph, program.parameters, folded_macs, reads_weights=False)
+    return _table(Imported(graph, program.parameters, folded_macs), reads_weights=False)
 
 
 def shape_table(module: nn.Module, input_shape: tuple[int, ...], name: str) -> LayerTable:
     """Return the table of a module whose weights may be missing (see SkipInitialisation)."""
-    return program_table(read_exported(export_module(module, input_shape), name))
+    return program_table(read_module(module, input_shape, name))
 
 
-def _table(graph: Graph, params: int, folded_macs: int, reads_weights: bool) -> LayerTable:
+def _table(imported: Imported, reads_weights: bool) -> LayerTable:
+    graph = imported.graph
     return LayerTable(
         graph.name,
-        params,
-        graph.total_macs + folded_macs,
-        folded_macs,
+        imported.params,
+        graph.total_macs + imported.folded_macs,
+        imported.folded_macs,
         tuple(_row(graph, node, reads_weights) for node in graph.nodes),
         {backend: _obstacles(graph, check) for backend, check in BACKENDS.items()},
     )
@@ -98,7 +99,7 @@ def _row(graph: Graph, node: Node, reads_weights: bool) -> LayerRow:
     return LayerRow(
         node.name,
         node.op.name,
-        node.type.shape,
+        str(node.type),
         sum(const.type.elements for const in consts),
         graph.macs(node),
         min((float(low) for low, _ in ranges), default=None),

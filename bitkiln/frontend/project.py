@@ -19,6 +19,7 @@ from bitkiln.sim.technology import Technology
 
 from ._places import plain_name
 from .datasets import DataSpec
+from .model_zoo import is_zoo_reference
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Project:
     def reference(self) -> str:
         """The model as the import takes it."""
         reference = self.model.reference
-        return reference if reference.startswith("/") else f"{self.root}/{reference}"
+        is_elsewhere = reference.startswith("/") or is_zoo_reference(reference)
+        return reference if is_elsewhere else f"{self.root}/{reference}"
 
     @property
     def weights(self) -> Path | None:

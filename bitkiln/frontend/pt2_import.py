@@ -22,7 +22,7 @@ from ._places import Site, is_layer, locations, plain_name
 from ._program import Argument, Call, Leaf, Program, ProgramInput, complete
 from ._pt2_archive import DTYPES, Archive, bad_pt2, get, whole
 from ._pt2_arguments import known, read_argument, single
-from .torch_import import finish
+from .torch_import import Imported, finish_counting
 
 SCHEMA_MAJOR = 8
 
@@ -32,7 +32,12 @@ def import_pt2(path: Path, name: str = "") -> Graph:
 
     Raises ToolError `missing-file`, `bad-pt2`, `pickled-tensor`, `dynamic-shape`, `unsupported-op`, ...
     """
-    return finish(read_pt2(path, name or path.stem))
+    return import_pt2_counting(path, name).graph
+
+
+def import_pt2_counting(path: Path, name: str = "") -> Imported:
+    """Also return what the canonical Graph no longer shows."""
+    return finish_counting(read_pt2(path, name or path.stem))
 
 
 def read_pt2(path: Path, name: str) -> Program:

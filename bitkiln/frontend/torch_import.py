@@ -7,6 +7,7 @@ import math
 import operator
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,20 @@ from bitkiln.ir.types import MAX_ELEMENTS
 from bitkiln.passes.canonicalise import canonicalise
 
 from ._aten import KEPT, RULES
-from ._lower import lower, wrong_dtype
+from ._lower import lower_counting, wrong_dtype
 from ._places import Site, is_layer, locations, plain_name
 from ._program import Argument, Call, Leaf, Program, ProgramInput, Ref, as_argument, complete
 from ._user_code import UserCode
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A network. `params` are the parameters of the model as it was written, `folded_macs` the multiply-accumulates
+    that import has done once and for all."""
+
+    graph: Graph
+    params: int
+    folded_macs: int
 
 
 def import_module(module: nn.Module, input_shape: tuple[int, ...], name: str, model_file: Path | None = None) -> Graph:
@@ -33,8 +44,12 @@ def import_module(module: nn.Module, input_shape: tuple[int, ...], name: str, mo
     the module's tensors where they did not have to change. `model_file` is the source that places refer to.
     Raises ToolError `training-mode`, `input-shape`, `many-inputs`, `wrong-dtype`, `model-raised`, `unsupported-op`, ...
     """
-    program = read_exported(export_module(module, input_shape, model_file), name, model_file)
-    return finish(program)
+    return finish(read_module(module, input_shape, name, model_file))
+
+
+def read_module(module: nn.Module, input_shape: tuple[int, ...], name: str, model_file: Path | None = None) -> Program:
+    """Trace `module` into a program of ATen calls; no weight is read."""
+    return read_exported(export_module(module, input_shape, model_file), name, model_file)
 
 
 def import_program(exported: ExportedProgram, name: str, model_file: Path | None = None) -> Graph:
@@ -46,9 +61,14 @@ def import_program(exported: ExportedProgram, name: str, model_file: Path | None
 
 def finish(program: Program) -> Graph:
     """Lower a program and bring the Graph to its canonical form."""
-    graph = lower(program, RULES)
+    return finish_counting(program).graph
+
+
+def finish_counting(program: Program) -> Imported:
+    """Also keep the numbers that the canonical Graph no longer shows."""
+    graph, folded_macs = lower_counting(program, RULES)
     check_finite(graph)
-    return canonicalise(graph)
+    return Imported(canonicalise(graph), program.parameters, folded_macs)
 
 
 def export_module(module: nn.Module, input_shape: tuple[int, ...], model_file: Path | None = None) -> ExportedProgram:
