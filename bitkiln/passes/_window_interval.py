@@ -25,7 +25,7 @@ def window_interval(unit: Window) -> int:
 
 
 class _Rows:
-    """Over all images: in `starts` the cycle of each input row's first write, in `ends` of each output row's last read."""
+    """Cycles over all images: in `starts` of each input row's first write, in `ends` of each output row's last read."""
 
     def __init__(self, unit: Window) -> None:
         self.unit = unit

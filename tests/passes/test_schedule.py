@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitkiln.ir import Builder, Float, Graph, Int, Plan, TensorType, ToolError, from_plain
-from bitkiln.ir.ops import Add, ArgMax, Concat, Conv2d, Linear, Quantise, Relu, Requantise, Reshape, SumPool2d
+from bitkiln.ir import Builder, Graph, Int, Plan, TensorType, from_plain
+from bitkiln.ir.ops import Add, Conv2d, Linear, Relu, Requantise, Reshape, SumPool2d
 from bitkiln.ir.units import MatrixVector, Multiplier, Pool, Storage, Unit, Window
 from bitkiln.passes._folding import fold
 from bitkiln.passes._layers import Folding
@@ -49,12 +49,6 @@ def window(plan: Plan, name: str) -> Window:
     found = unit(plan, name)
     assert isinstance(found, Window)
     return found
-
-
-def error(graph: Graph, options: PlanOptions = PlanOptions()) -> str:  # noqa: B008  # frozen
-    with pytest.raises(ToolError) as caught:
-        schedule(graph, options)
-    return str(caught.value)
 
 
 def steps(plan: Plan) -> dict[str, int]:
@@ -335,143 +329,3 @@ class TestDefaultDepths:
         assert plan.stream["input"].depth == 2
         plan = schedule(mlp((16, 16)), PlanOptions(layers=(LayerFolding("fc1", pe=1, simd=1),)))
         assert plan.stream["output"].depth == 2
-
-
-class TestDiagnostics:
-    def test_folding_that_does_not_divide(self) -> None:
-        assert error(mlp((16, 12)), PlanOptions(layers=(LayerFolding("fc1", pe=5),))) == (
-            "error[bad-folding]: fc1 cannot be folded with pe = 5\n"
-            "  --> model.py:7 (fc1)\n"
-            "  help: legal values: 1, 2, 3, 4, 6, 12"
-        )
-
-    def test_lanes_with_two_numbers(self) -> None:
-        assert error(cnn(), PlanOptions(layers=(LayerFolding("pool1", pe=2, simd=1),))) == (
-            "error[bad-folding]: pool1 cannot be folded with pe = 2 with simd = 1\n"
-            "  --> model.py:7 (pool1)\n"
-            "  help: legal values: pe equal to simd"
-        )
-
-    def test_layer_that_does_not_exist(self) -> None:
-        assert error(cnn(), PlanOptions(layers=(LayerFolding("conv", pe=2),))) == (
-            "error[bad-folding]: no layer is called 'conv'\n  help: did you mean conv1? Known: conv1, fc1, pool1"
-        )
-
-    def test_storage_of_a_layer_without_weights(self) -> None:
-        assert error(cnn(), PlanOptions(layers=(LayerFolding("pool*", storage=Storage.LUT),))) == (
-            "error[bad-folding]: pool1 has no weights to store or multiply"
-        )
-
-    def test_too_few_multipliers(self) -> None:
-        assert error(cnn(), PlanOptions(max_multipliers=1)) == (
-            "error[bad-folding]: max_multipliers is 1, but the layers need at least 2 multipliers\n"
-            "  help: allow 2 or more, or choose a board with more"
-        )
-
-    def test_target_out_of_reach(self) -> None:
-        assert error(cnn(), PlanOptions(target_interval=100)) == (
-            "error[bad-folding]: the target_interval of 100 cycles is out of reach with any number of multipliers\n"
-            "  help: the least interval is 324 cycles"
-        )
-        assert error(cnn(), PlanOptions(target_interval=400, max_multipliers=4)) == (
-            "error[bad-folding]: the target_interval of 400 cycles is out of reach with at most 4 multipliers\n"
-            "  help: the least interval is 648 cycles"
-        )
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            (
-                {"clock_mhz": 0.0},
-                "error[bad-value]: project.toml [plan]: clock_mhz must be above 0 and finite, not 0.0",
-            ),
-            (
-                {"clock_mhz": float("inf")},
-                "error[bad-value]: project.toml [plan]: clock_mhz must be above 0 and finite, not inf",
-            ),
-            (
-                {"max_multipliers": 0},
-                "error[bad-value]: project.toml [plan]: max_multipliers must be at least 1, not 0",
-            ),
-            ({"dsp": -1}, "error[bad-value]: project.toml [plan]: dsp must be at least 0, not -1"),
-        ],
-    )
-    def test_options_out_of_range(self, options: dict[str, object], message: str) -> None:
-        with pytest.raises(ToolError) as caught:
-            from_plain(PlanOptions, options, "project.toml [plan]")
-        assert str(caught.value) == message
-
-    def test_every_operation_without_a_unit_is_named(self) -> None:
-        known = "add, argmax, conv2d, linear, max_pool2d, relu, requantise, reshape, sum_pool2d"
-        build = Builder("tree")
-        x = build.input("x", TensorType((1, 4), CODES))
-        y = build.add(Concat(), (x, x), "both", at("cat"))
-        z = build.add(
-            Add(), (y, build.constant("one", TensorType((1, 8), CODES), torch.ones(1, 8, dtype=torch.int8))), "z"
-        )
-        assert error(build.graph((z,))) == (
-            "error[no-unit]: no hardware unit takes %both (concat): no unit computes it\n"
-            "  --> model.py:7 (cat)\n"
-            f"  help: operations with units: {known}\n"
-            "error[no-unit]: no hardware unit takes %z (add): its argument %one is a constant\n"
-            f"  help: operations with units: {known}"
-        )
-
-    def test_sum_of_different_shapes(self) -> None:
-        build = Builder("broadcast")
-        x = build.input("x", TensorType((1, 2, 3, 3), CODES))
-        mean = build.add(SumPool2d((3, 3), (3, 3)), (x,), "pool")
-        assert "%z (add): the shapes [1, 2, 3, 3] and [1, 2, 1, 1] differ" in error(
-            build.graph((build.add(Add(), (x, mean), "z"),))
-        )
-
-    def test_points_a_channel_after_a_product_with_two_users(self) -> None:
-        build = Builder("points")
-        x = build.input("x", TensorType((1, 2), CODES))
-        w = build.constant("w", TensorType((2, 2), Int(8, True, (1, 2), 0)), torch.ones(2, 2, dtype=torch.int8))
-        y = build.add(Linear(), (x, w), "fc")
-        a = build.add(Requantise(CODES, (1, 2)), (y,), "a", at("a"))
-        b = build.add(Requantise(CODES, (1, 2)), (y,), "b", at("b"))
-        assert error(build.graph((build.add(Add(), (a, b), "sum"),))).split("\n")[:3] == [
-            "error[no-unit]: no hardware unit takes %a (requantise): "
-            "a requantise that stands alone has one shift, not 2 (one a channel)",
-            "  --> model.py:7 (a)",
-            "  help: let the convolution or linear layer before it have no other user, "
-            "or quantise its weights per tensor",
-        ]
-
-    def test_float_graph(self) -> None:
-        build = Builder("floats")
-        x = build.input("x", TensorType((1, 4), Float()))
-        assert error(build.graph((build.add(Relu(), (x,), "relu"),))) == (
-            "error[unsupported-graph]: the float input %x must be quantised first of all, "
-            "but its users are: %relu (relu)\n"
-            "  help: quantise the graph before it is scheduled"
-        )
-
-    def test_two_outputs(self) -> None:
-        build = Builder("heads")
-        x = build.input("x", TensorType((1, 4), CODES))
-        a, b = (build.add(Relu(), (x,), name) for name in "ab")
-        assert error(build.graph((a, b))) == (
-            "error[unsupported-graph]: heads has 1 inputs and 2 outputs; hardware has one stream in and one out"
-        )
-
-    def test_nothing_to_compute(self) -> None:
-        build = Builder("nothing")
-        x = build.input("x", TensorType((1, 4), Float()))
-        assert error(build.graph((build.add(Quantise(CODES), (x,), "codes"),))) == (
-            "error[unsupported-graph]: nothing computes nothing between its input and its output"
-        )
-
-    def test_arg_max_over_a_flattened_map(self) -> None:
-        layers = Layers(Builder("densest"))
-        x = layers.build.input("x", TensorType((1, 2, 3, 3), CODES))
-        y = layers.conv(x, "conv", 2)
-        flat = layers.build.add(Reshape((1, 18)), (y,), "flat")
-        assert error(layers.build.graph((layers.build.add(ArgMax(), (flat,), "class", at("argmax")),))) == (
-            "error[unsupported-graph]: %class (argmax) needs the elements of %flat in another order "
-            "than %conv (conv2d), and no unit reorders a stream\n"
-            "  --> model.py:7 (argmax)\n"
-            "  help: a linear layer between the two takes any order"
-        )
