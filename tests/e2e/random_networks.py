@@ -49,8 +49,8 @@ def random_network(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
     network = nn.Sequential(*layers)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, 0, 0.3)
-            nn.init.uniform_(module.running_var, 0.3, 2)
+            module.running_mean = torch.randn(module.num_features) * 0.3
+            module.running_var = torch.rand(module.num_features) * 1.7 + 0.3
             nn.init.normal_(module.weight, 1, 0.4)
             nn.init.normal_(module.bias, 0, 0.3)
     return network.eval(), shape
@@ -73,9 +73,7 @@ def _block(rng: random.Random, channels: int, shape: torch.Size) -> tuple[list[n
             width, groups = rng.choice([2, 4, 6]), 1
     dilation = rng.choice([1, 2]) if 2 * (kernel - 1) < size else 1
     padding = rng.randint(0, kernel - 1)
-    conv = nn.Conv2d(
-        channels, width, kernel, rng.choice([1, 1, 2]), padding, dilation, groups, bias=rng.random() < 0.5
-    )
+    conv = nn.Conv2d(channels, width, kernel, rng.choice([1, 1, 2]), padding, dilation, groups, bias=rng.random() < 0.5)
     block: list[nn.Module] = [conv]
     if rng.random() < 0.5:
         block.append(nn.BatchNorm2d(width))

@@ -44,9 +44,9 @@ def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
 
 
 def reference(unit: MatrixVector, x: np.ndarray) -> np.ndarray:
-    """x: [images, vectors, groups, columns]; plain Python integers, one product after the other."""
+    """x: [images, vectors, groups, columns]; sums in 64 bits, shifts in Python's integers."""
     weights = unit.weights.reshape(unit.groups, unit.rows, unit.columns)
-    sums = np.einsum("grc,nvgc->nvgr", weights, x) + unit.bias.reshape(unit.groups, unit.rows)
+    sums: np.ndarray = np.einsum("grc,nvgc->nvgr", weights, x) + unit.bias.reshape(unit.groups, unit.rows)
     if not unit.shift:
         return sums
     flat = sums.reshape(-1, unit.groups * unit.rows).tolist()

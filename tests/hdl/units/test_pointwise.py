@@ -37,7 +37,7 @@ def scaled(x: np.ndarray, how: Rescale) -> np.ndarray:
         total = code * how.multiplier + how.half
         return min(max(total >> how.shift if how.shift >= 0 else total << -how.shift, how.lo), how.hi)
 
-    return np.vectorize(one)(x)
+    return np.array([one(int(code)) for code in x.reshape(-1)]).reshape(x.shape)
 
 
 @st.composite
