@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,12 +30,34 @@ from .engine import (
     unmappable,
     widths_of,
 )
-from .sparsity import SEED, activation_shape, drawn, mask_of, vectors, weight_shape
+from .sparsity import SEED, Operands, activation_shape, drawn, mask_of, vectors, weight_shape
 from .tiling import transfer_cycles
 from .workload import Layer
 
 OTHER_ENGINES = ("systolic", "vector", "row_stationary", "zero_skip")
 """Engines for what this one cannot compute."""
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """Entries of the compressed weights, those of them that are fillers, and entries of the element with the most."""
+
+    entries: int
+    fillers: int
+    most_entries: int
+
+    @classmethod
+    def of(cls, matrix: Compressed) -> _Matrix:
+        return cls(matrix.entry_count, matrix.filler_count, int(matrix.entries.sum(axis=0).max()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """The vectors of a layer on the elements; `performed` products are of two non-zeros."""
+
+    matrix: _Matrix
+    cycles: EieCycles
+    performed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +68,7 @@ class _Work:
     engine: Eie
     accelerator: Accelerator
     widths: Widths
-    matrix: Compressed
+    matrix: _Matrix
     cycles: EieCycles
 
     @property
@@ -78,13 +101,12 @@ def eie(
     require_memories(accelerator)
     _check(layer, accelerator)
     widths = widths_of(layer, accelerator)
-    matrix, live = _operands(layer, engine, seed)
     entry_bits = engine.code_bits + engine.index_bits
-    _check_size(layer, accelerator, matrix, entry_bits)
     word_entries = max(1, _sram(accelerator, Operand.WEIGHTS).word_bits // entry_bits)
-    cycles = run_vectors(matrix, live, engine.queue_places, word_entries)
-    work = _Work(layer, engine, accelerator, widths, matrix, cycles)
-    performed = int((matrix.nonzeros.sum(axis=1) * live.sum(axis=0)).sum())
+    walk = _walk(Operands.of(layer), engine, word_entries, seed)
+    _check_size(layer, accelerator, walk.matrix, entry_bits)
+    cycles, performed = walk.cycles, walk.performed
+    work = _Work(layer, engine, accelerator, widths, walk.matrix, cycles)
     compute, total = -(-work.entries // engine.elements), int(cycles.total_cycles.sum())
     behind = int(cycles.empty_cycles.sum() + cycles.imbalance_cycles.sum()) // engine.elements
     transfers = {role: list(_transfers(work, resident, role)) for role in (StallCause.FIRST_TILE, StallCause.LAST_TILE)}
@@ -115,12 +137,12 @@ def eie(
 
 def stored_bits(layer: Layer, engine: Eie, accelerator: Accelerator, seed: int = SEED) -> int:
     """Return the bits of the compressed weights: codes, indices (of fillers, too), pointers and the table of values."""
-    matrix, _ = _operands(layer, engine, seed)
-    return _stored_bits(layer, engine, accelerator, matrix)
+    word_entries = max(1, _sram(accelerator, Operand.WEIGHTS).word_bits // (engine.code_bits + engine.index_bits))
+    return _stored_bits(layer, engine, accelerator, _walk(Operands.of(layer), engine, word_entries, seed).matrix)
 
 
-def _stored_bits(layer: Layer, engine: Eie, accelerator: Accelerator, matrix: Compressed) -> int:
-    entries = matrix.entry_count * (engine.code_bits + engine.index_bits)
+def _stored_bits(layer: Layer, engine: Eie, accelerator: Accelerator, matrix: _Matrix) -> int:
+    entries = matrix.entries * (engine.code_bits + engine.index_bits)
     pointers = (layer.taps + 1) * engine.elements * engine.pointer_bits
     return entries + pointers + (accelerator.numbers.weight_bits << engine.code_bits)
 
@@ -160,12 +182,20 @@ def _operands(layer: Layer, engine: Eie, seed: int) -> tuple[Compressed, Mask]:
     return matrix, np.concatenate((first, others))
 
 
-def _check_size(layer: Layer, accelerator: Accelerator, matrix: Compressed, entry_bits: int) -> None:
-    needed = -(-int(matrix.entries.sum(axis=0).max()) * entry_bits // 8)
+@lru_cache(maxsize=16)
+def _walk(operands: Operands, engine: Eie, word_entries: int, seed: int) -> _Walk:
+    """The part that takes time; the same layer is asked for again with more or less of it staying on the chip."""
+    matrix, live = _operands(operands.layer, engine, seed)
+    performed = int((matrix.nonzeros.sum(axis=1) * live.sum(axis=0)).sum())
+    return _Walk(_Matrix.of(matrix), run_vectors(matrix, live, engine.queue_places, word_entries), performed)
+
+
+def _check_size(layer: Layer, accelerator: Accelerator, matrix: _Matrix, entry_bits: int) -> None:
+    needed = -(-matrix.most_entries * entry_bits // 8)
     sram = _sram(accelerator, Operand.WEIGHTS)
     if 8 * needed > sram.bank_bits:
         message = f"layer {layer.name} does not fit on {accelerator.name}: of its compressed weights an element holds"
-        least = needed * matrix.elements
+        least = needed * sram.banks
         hint = f"the least that works is capacity_bytes = {least} for the sram that holds weights"
         raise fail("sram-too-small", f"{message} {needed:,} bytes, and its memory {sram.bank_bits // 8:,}", hint=hint)
 
@@ -221,7 +251,7 @@ def _transfers(work: _Work, resident: Residence, when: StallCause) -> Iterator[A
     if not resident.has_input:
         yield dram_access(Role.ACTIVATIONS, work.widths.activation, layer.input_count, 0)
     if not resident.has_weights:
-        count = work.matrix.entry_count
+        count = work.matrix.entries
         yield dram_access(Role.WEIGHTS, engine.code_bits, count, 0)
         yield dram_access(Role.INDICES, engine.index_bits, count, 0)
         yield dram_access(Role.POINTERS, engine.pointer_bits, work.pointer_count, 0)
@@ -238,7 +268,7 @@ def _time(accelerator: Accelerator, transfers: list[Access]) -> int:
 
 
 def _mapping(work: _Work) -> str:
-    entries, fillers = work.matrix.entry_count, work.matrix.filler_count
+    entries, fillers = work.matrix.entries, work.matrix.fillers
     stored = _stored_bits(work.layer, work.engine, work.accelerator, work.matrix)
     rows = -(-work.layer.filters // work.engine.elements)
     return (

@@ -6,6 +6,7 @@ Masks are true where a value is not zero. Drawn ones depend on nothing but the l
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +15,22 @@ from .workload import Layer, Values
 
 SEED = 1
 """Of drawn masks, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """A layer by what its masks follow from: shape, densities and the very arrays of its values, not its name.
+
+    A key for caches; it keeps the arrays, so that no other can get their identity meanwhile.
+    """
+
+    layer: Layer
+    weights: int
+    activations: int
+
+    @classmethod
+    def of(cls, layer: Layer) -> Operands:
+        return cls(replace(layer, name="", place="", source=""), id(layer.weights), id(layer.activations))
 
 
 def weight_shape(layer: Layer) -> tuple[int, int, int, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from .accelerator import Accelerator, Operand, ZeroSkip
 from .counts import Access, Counts, Level, Memory, Role
 from .engine import LayerRun, Stall, StallCause, dram_access, products, register_access, require_memories, widths_of
 from .formats import Stored, stored
-from .sparsity import SEED, masks
+from .sparsity import SEED, Operands, masks
 from .tiling import LEAST_TRAFFIC, Tiling, Tuning, best_tiling
 from .workload import Layer
 from .zero_work import ElementTile, ZeroWork, element_tile, zero_work
@@ -77,11 +77,8 @@ def zero_skip(
 
 
 def _job(layer: Layer, engine: ZeroSkip, accelerator: Accelerator, resident: Residence, seed: int) -> _Job:
-    weight_mask, activation_mask = masks(layer, seed)
     widths = widths_of(layer, accelerator)
-    weights = stored(np.moveaxis(weight_mask, 0, -1), widths.weight, engine.weight_format)
-    activations = stored(np.moveaxis(activation_mask, 1, -1), widths.activation, engine.activation_format)
-    tile = element_tile(layer, engine, weights.bits, activations.bits)
+    weights, activations, tile, work = _worked(Operands.of(layer), engine, widths.weight, widths.activation, seed)
     # Room on the chip is planned for the mean of a value with its metadata, in whole bits.
     room = replace(
         widths,
@@ -89,9 +86,20 @@ def _job(layer: Layer, engine: ZeroSkip, accelerator: Accelerator, resident: Res
         activation=max(1, -(-activations.bits // layer.input_count)),
     )
     setting = Setting(layer, room, accelerator, engine.filter_lanes, layer.channels // layer.groups, resident)
-    return _Job(
-        setting, engine, weights, activations, tile, zero_work(layer, engine, tile, weight_mask, activation_mask)
-    )
+    return _Job(setting, engine, weights, activations, tile, work)
+
+
+@lru_cache(maxsize=16)
+def _worked(
+    operands: Operands, engine: ZeroSkip, weight_bits: int, activation_bits: int, seed: int
+) -> tuple[Stored, Stored, ElementTile, ZeroWork]:
+    """The part that takes time; the same layer is asked for again with more or less of it staying on the chip."""
+    layer = operands.layer
+    weight_mask, activation_mask = masks(layer, seed)
+    weights = stored(np.moveaxis(weight_mask, 0, -1), weight_bits, engine.weight_format)
+    activations = stored(np.moveaxis(activation_mask, 1, -1), activation_bits, engine.activation_format)
+    tile = element_tile(layer, engine, weights.bits, activations.bits)
+    return weights, activations, tile, zero_work(layer, engine, tile, weight_mask, activation_mask)
 
 
 def _rows_seen(layer: Layer, engine: ZeroSkip, tile: ElementTile) -> float:
