@@ -26,6 +26,17 @@ STORAGE_RULE = (
     "codebooks, code tables, biases, header and check sum."
 )
 
+DICTIONARY = (
+    b"graph %.weight.table = const : f32[%.weight = const : codebook5(f32)[%.bias = const : f32[i8.f6[i8.f[7,7]@0"
+    b"i16.f[12,12]@0 = input : f32[1,i32.f0[u8.f4[@1} : i8.f%fc3.weight.decoded = decode(%fc1.weight, "
+    b"%fc1.weight.table) {has_zero=true} : f32[%conv1 = conv2d(%x, %conv1.weight.decoded, %conv1.bias) {stride=[1,1], "
+    b"padding=[[1,1],[1,1]], dilation=[1,1], groups=1} : f32[1, = max_pool2d(%relu) {kernel=[2,2], stride=[2,2]} : "
+    b"f32[1,%flatten = reshape(%pool2) {shape=[1, = quantise(%x) {number=\"u8.f8\"} : u8.f8[1, = requantise(%fc1) "
+    b"{number=\"u8.f4\", shift=[10,10], multiplier=1, frac=0, hi=} : u8.f4[1,%fc1.relu = relu(%fc1) : f32[1,%fc1 = "
+    b"linear(%x, %fc1.weight, %fc1.bias) : f32[1, @ \"model.py\":12 \"fc1\"\nreturn %"
+)
+"""What a graph's text may refer to as if it stood before it: part of version 1 of the format, never to be changed."""
+
 _CONST = re.compile(r"^%(\S+) = const : ", re.MULTILINE)
 
 
@@ -46,7 +57,8 @@ def write_kiln(text: str, tensors: Sequence[StoredTensor]) -> tuple[bytes, tuple
     """Return the file for a graph's text and its constants, in the text's order, and how each was stored."""
     raw = text.encode("ascii")
     assert len(raw) <= MAX_TEXT_BYTES and len(constant_names(text)) == len(tensors)
-    deflated = zlib.compress(raw, 9)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
+    deflated = deflate.compress(raw) + deflate.flush()
     parts = [MAGIC, bytes([VERSION]), varint(len(raw)), varint(len(deflated)), deflated]
     records = []
     for tensor in tensors:
@@ -102,7 +114,7 @@ def _read_text(cursor: Cursor) -> str:
     size = cursor.varint()
     expect(size <= MAX_TEXT_BYTES, f"the graph's text has at most {MAX_TEXT_BYTES} bytes, not {size}")
     deflated = cursor.take(cursor.varint())
-    inflate = zlib.decompressobj()
+    inflate = zlib.decompressobj(-15, DICTIONARY)
     try:
         raw = inflate.decompress(deflated, size + 1)
     except zlib.error as error:

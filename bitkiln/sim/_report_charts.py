@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bitkiln.boards import Resource
+from bitkiln.coding import STORAGE_RULE
 
 from ._charts import Chart, Key, Part, Row, bar_chart
 from ._format import NOT_RUN, bits_text, bytes_text, count_text, energy_text, percent_text, ratio_text
 from .counts import Level
 from .design import Design, Layer, MemoryUse
 from .energy import Kind, KindEnergy
-from .report import STORAGE_RULE, Report
+from .report import Report
 
 _RESOURCE_NAMES = {
     Resource.LUT: "Logic cells (LUT)",

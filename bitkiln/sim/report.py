@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 from bitkiln.boards import Board, Resource, Resources
-from bitkiln.ir import Graph
+from bitkiln.coding import STORAGE_RULE
+from bitkiln.ir import Graph, encode_kiln
 
 from .counts import Access, Arithmetic, Level
 from .design import Design, Layer, Link, MemoryUse
@@ -15,11 +16,6 @@ from .energy import Kind, KindEnergy
 from .technology import RULES, Technology
 
 Plain = dict[str, object]
-
-STORAGE_RULE = (
-    "Stored: the constants of the quantised network (weights, biases), packed at the width of their number format, "
-    "each tensor rounded up to whole bytes. Dense: 4 bytes for each constant of the float network."
-)
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Storage:
-    """Bytes of all constants, by `STORAGE_RULE`."""
+    """Bytes of the network, by `STORAGE_RULE`."""
 
     dense_bytes: int
     stored_bytes: int
@@ -58,8 +54,7 @@ class Storage:
     @classmethod
     def of(cls, dense: Graph, stored: Graph) -> Storage:
         """`dense` is the float network, `stored` the compressed one."""
-        stored_bytes = sum((const.type.bits + 7) // 8 for const in stored.consts)
-        return cls(4 * dense.params, stored_bytes)
+        return cls(4 * dense.params, len(encode_kiln(stored)))
 
 
 @dataclass(frozen=True)

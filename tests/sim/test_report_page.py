@@ -77,7 +77,7 @@ def test_page_shows_the_numbers(full: Report, design: Design) -> None:
         "45 nm, 0.9 V",
         "bitkiln run project.toml\nbitkiln report",
         "yosys 0.70",
-        "each tensor rounded up to whole bytes",
+        "size of its .kiln file, with indices, fillers",
     ):
         assert shown in page
     assert "not run" not in page
