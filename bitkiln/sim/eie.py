@@ -72,10 +72,6 @@ class _Work:
     cycles: EieCycles
 
     @property
-    def weights_sram(self) -> Sram:
-        return _sram(self.accelerator, Operand.WEIGHTS)
-
-    @property
     def pointer_count(self) -> int:
         return (self.layer.taps + 1) * self.engine.elements
 
@@ -101,10 +97,8 @@ def eie(
     require_memories(accelerator)
     _check(layer, accelerator)
     widths = widths_of(layer, accelerator)
-    entry_bits = engine.code_bits + engine.index_bits
-    word_entries = max(1, _sram(accelerator, Operand.WEIGHTS).word_bits // entry_bits)
-    walk = _walk(Operands.of(layer), engine, word_entries, seed)
-    _check_size(layer, accelerator, walk.matrix, entry_bits)
+    walk = _walk(Operands.of(layer), engine, _word_entries(engine, accelerator), seed)
+    _check_size(layer, accelerator, walk.matrix, engine)
     cycles, performed = walk.cycles, walk.performed
     work = _Work(layer, engine, accelerator, widths, walk.matrix, cycles)
     compute, total = -(-work.entries // engine.elements), int(cycles.total_cycles.sum())
@@ -137,8 +131,12 @@ def eie(
 
 def stored_bits(layer: Layer, engine: Eie, accelerator: Accelerator, seed: int = SEED) -> int:
     """Return the bits of the compressed weights: codes, indices (of fillers, too), pointers and the table of values."""
-    word_entries = max(1, _sram(accelerator, Operand.WEIGHTS).word_bits // (engine.code_bits + engine.index_bits))
-    return _stored_bits(layer, engine, accelerator, _walk(Operands.of(layer), engine, word_entries, seed).matrix)
+    walk = _walk(Operands.of(layer), engine, _word_entries(engine, accelerator), seed)
+    return _stored_bits(layer, engine, accelerator, walk.matrix)
+
+
+def _word_entries(engine: Eie, accelerator: Accelerator) -> int:
+    return max(1, _sram(accelerator, Operand.WEIGHTS).word_bits // (engine.code_bits + engine.index_bits))
 
 
 def _stored_bits(layer: Layer, engine: Eie, accelerator: Accelerator, matrix: _Matrix) -> int:
@@ -190,14 +188,13 @@ def _walk(operands: Operands, engine: Eie, word_entries: int, seed: int) -> _Wal
     return _Walk(_Matrix.of(matrix), run_vectors(matrix, live, engine.queue_places, word_entries), performed)
 
 
-def _check_size(layer: Layer, accelerator: Accelerator, matrix: _Matrix, entry_bits: int) -> None:
-    needed = -(-matrix.most_entries * entry_bits // 8)
-    sram = _sram(accelerator, Operand.WEIGHTS)
-    if 8 * needed > sram.bank_bits:
+def _check_size(layer: Layer, accelerator: Accelerator, matrix: _Matrix, engine: Eie) -> None:
+    needed = -(-matrix.most_entries * (engine.code_bits + engine.index_bits) // 8)
+    available = _sram(accelerator, Operand.WEIGHTS).capacity_bytes // engine.elements
+    if needed > available:
         message = f"layer {layer.name} does not fit on {accelerator.name}: of its compressed weights an element holds"
-        least = needed * sram.banks
-        hint = f"the least that works is capacity_bytes = {least} for the sram that holds weights"
-        raise fail("sram-too-small", f"{message} {needed:,} bytes, and its memory {sram.bank_bits // 8:,}", hint=hint)
+        hint = f"the least that works is capacity_bytes = {needed * engine.elements} for the sram that holds weights"
+        raise fail("sram-too-small", f"{message} {needed:,} bytes, and its memory {available:,}", hint=hint)
 
 
 def _arithmetic(work: _Work, performed: int) -> Iterator[Arithmetic]:
@@ -214,9 +211,9 @@ def _arithmetic(work: _Work, performed: int) -> Iterator[Arithmetic]:
 
 def _matrix_accesses(work: _Work) -> Iterator[Access]:
     """Pointers, words of entries (read for their codes and their indices) and the table of shared values."""
-    engine, sram = work.engine, work.weights_sram
+    engine, sram = work.engine, _sram(work.accelerator, Operand.WEIGHTS)
     words, entries = int(work.cycles.word_reads.sum()), work.entries
-    each = sram.word_bits // (engine.code_bits + engine.index_bits)
+    each = _word_entries(engine, work.accelerator)
     for role, bits in ((Role.WEIGHTS, engine.code_bits), (Role.INDICES, engine.index_bits)):
         yield Access(Memory("matrix", Level.SRAM, role, sram.bank_bits, each * bits), words, 0)
     pointers = Memory("pointers", Level.SRAM, Role.POINTERS, 8 * engine.pointer_bytes, engine.pointer_bits)

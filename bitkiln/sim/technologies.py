@@ -13,7 +13,7 @@ from bitkiln.ir import fail, from_plain, known_names
 
 from .technology import EnergyUnit, MemoryPrice, Price, Technology
 
-TABLES = ("22nm", "32nm", "45nm", "45nm-cacti", "65nm", "eyeriss-relative")
+TABLES = ("22nm", "32nm", "45nm", "45nm-cacti", "45nm-eie", "65nm", "eyeriss-relative")
 """Names of the tables in the package; `45nm@16` is the first scaled to another node."""
 
 T = TypeVar("T")
