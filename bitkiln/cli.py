@@ -163,10 +163,28 @@ def _compress(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 def _simulate(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb = _verb(
-        verbs, "simulate", "predict cycles and energy of a quantised graph", "bitkiln simulate small.graph --json"
+        verbs,
+        "simulate",
+        "predict cycles, memory traffic and energy: of the generated hardware, or on a described accelerator",
+        "bitkiln simulate alexnet.csv -a systolic-32 --dataflow os --json",
     )
-    _plan_arguments(verb)
-    verb.add_argument("--technology", default="45nm", help="energy table (default: 45nm)")
+    _plan_arguments(verb, "graph file (quantised for the generated hardware); with -a a model or a topology .csv, too")
+    verb.add_argument("-a", "--accelerator", help="see `bitkiln list accelerators`, or a description's .toml")
+    verb.add_argument("-t", "--technology", help="energy table, or its .toml (default: the accelerator's, or 45nm)")
+    verb.add_argument("--dataflow", choices=("ws", "os", "is"), help="stationary operand of a systolic array")
+    verb.add_argument("--batch", type=int, default=1, help="images at a time (default: 1)")
+    verb.add_argument(
+        "--objective",
+        choices=("traffic", "energy", "cycles"),
+        default="traffic",
+        help="what tiles and loop orders are chosen for (default: traffic)",
+    )
+    verb.add_argument(
+        "--nothing-stays", action="store_true", help="fetch weights and feature maps for every layer anew"
+    )
+    verb.add_argument("--input-size", type=_shape, help="shape of a model's input with a batch of 1, e.g. 1,3,224,224")
+    verb.add_argument("--weights", type=Path, help="state dict (.safetensors or .pt) for a model")
+    verb.add_argument("--csv", action="store_true", help="the result as CSV, a line a layer")
 
 
 def _generate(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -210,15 +228,16 @@ def _report(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 def _list(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb = _verb(verbs, "list", "list what there is", "bitkiln list boards")
-    verb.add_argument("what", choices=("ops", "passes", "units", "boards", "tools"), help="what to list")
+    things = ("ops", "passes", "units", "boards", "tools", "accelerators", "technologies")
+    verb.add_argument("what", choices=things, help="what to list")
 
 
 def _data_argument(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--data", required=True, metavar="FORMAT[:PATH]", help="digits, idx:FOLDER or npz:FILE")
 
 
-def _plan_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("graph", type=Path, help="quantised graph file")
+def _plan_arguments(verb: argparse.ArgumentParser, graph: str = "quantised graph file") -> None:
+    verb.add_argument("graph", type=Path, help=graph)
     verb.add_argument("--max-multipliers", type=int, help="budget for the automatic folding")
     verb.add_argument("--target-interval", type=int, help="cycles an image to reach with the fewest multipliers")
     verb.add_argument("--dsp", type=int, help="how many multipliers may be DSP blocks")

@@ -40,10 +40,12 @@ from .import_model import import_counting
 from .layer_table import layer_table
 from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
 from .project import Project, load_project, with_data_path
+from .simulating import simulate_on_accelerator
 from .steps import do_step, is_done, output_folder
 from .terminal import Terminal, stopwatch, table
 
 FALLS_SHORT = 1
+DEFAULT_TECHNOLOGY = "45nm"
 
 
 def run_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -165,9 +167,11 @@ def compress_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """Cycles and energy of a quantised graph."""
+    """Cycles and energy of a quantised graph, or of anything that multiplies on a described accelerator."""
+    if arguments.accelerator:
+        return simulate_on_accelerator(arguments, terminal)
     plan = _plan(arguments)
-    design = Design.of(plan, dataflow_cycles(plan), find_technology(arguments.technology))
+    design = Design.of(plan, dataflow_cycles(plan), find_technology(arguments.technology or DEFAULT_TECHNOLOGY))
     layers = [
         {
             "name": layer.name,

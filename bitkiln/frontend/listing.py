@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from bitkiln.ir import ToolError
 
@@ -13,7 +14,16 @@ Rows = list[dict[str, object]]
 
 def list_things(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Show one of the explicit tuples of things."""
-    rows = {"ops": _ops, "passes": _passes, "units": _units, "boards": _boards, "tools": _tools}[arguments.what]()
+    things: dict[str, Callable[[], Rows]] = {
+        "ops": _ops,
+        "passes": _passes,
+        "units": _units,
+        "boards": _boards,
+        "tools": _tools,
+        "accelerators": _accelerators,
+        "technologies": _technologies,
+    }
+    rows = things[arguments.what]()
     columns = tuple(rows[0])
     terminal.result(rows, table("", columns, [[row[column] for column in columns] for row in rows]))
     return 0
@@ -65,3 +75,36 @@ def _tools() -> Rows:
         except ToolError as error:
             rows.append({"name": tool.name, "version": f"missing: {error.diagnostics[0].hint}", "override": tool.env})
     return rows
+
+
+def _accelerators() -> Rows:
+    from bitkiln.sim.accelerator import ACCELERATORS, find_accelerator  # noqa: PLC0415
+
+    found = [find_accelerator(name) for name in ACCELERATORS]
+    return [
+        {
+            "name": accelerator.name,
+            "what": accelerator.title,
+            "engine": accelerator.engine_name,
+            "clock_mhz": accelerator.clock_hz / 1e6,
+            "sram_bytes": sum(sram.capacity_bytes for sram in accelerator.sram),
+            "technology": accelerator.technology,
+        }
+        for accelerator in found
+    ]
+
+
+def _technologies() -> Rows:
+    from bitkiln.sim.technologies import TABLES, find_technology  # noqa: PLC0415
+
+    found = [find_technology(name) for name in TABLES]
+    return [
+        {
+            "name": technology.name,
+            "what": technology.title,
+            "unit": technology.unit.value,
+            "entries": len(list(technology.entries())),
+            "unsourced": sum(not price.is_sourced for _, price in technology.entries()),
+        }
+        for technology in found
+    ]

@@ -156,7 +156,7 @@ def input_rows(layer: Layer, rows: int) -> tuple[int, int]:
 def _tile_bits(setting: Setting, sram: Sram, cuts: Cuts, filters: Whole) -> tuple[Whole, Whole]:
     """Bits of a tile in one memory: for each channel, and without regard to channels."""
     each, fixed = np.zeros_like(filters), np.zeros_like(filters)
-    if Operand.WEIGHTS in sram.holds:
+    if Operand.WEIGHTS in sram.holds and not setting.resident.has_weights:
         each = each + filters * setting.kernel_taps * setting.widths.weight
     if Operand.ACTIVATIONS in sram.holds and not setting.resident.has_input:
         each = each + cuts.inputs * setting.widths.activation

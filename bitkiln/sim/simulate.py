@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from .accelerator import Accelerator, DramKind
+from bitkiln.ir import ToolError
+
+from ._tiles import Residence
+from .accelerator import Accelerator, DramKind, Eie, RowStationary, ZeroSkip
 from .counts import Counts, Level
 from .energy import KindEnergy, counts_energy
 from .engine import LayerRun, StallCause
 from .engines import run_layer
+from .residence import IMPOSSIBLE, Weights, nothing_stays, residences, weights_of
 from .technologies import dram_prices
 from .technology import Price, Technology
 from .tiling import Objective, Tuning
@@ -20,8 +24,19 @@ Plain = dict[str, object]
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Totals of an accelerator whose layers all work at the same time."""
+
+    compute_cycles: int
+    cycles: int
+    peak_macs: int
+
+
+@dataclass(frozen=True)
 class Simulation:
-    """What a workload costs; `energies` belong to `runs`. Energy is in `technology.unit`, pJ but for relative tables.
+    """What a workload costs; `energies` and `stays`, what is kept on the chip, belong to `runs`.
+
+    Energy is in `technology.unit`, pJ but for relative tables. Without an `overlap`, layers run one after the other.
 
     >>> simulate(workload, find_accelerator("systolic-32"), find_technology("45nm")).cycles
     """
@@ -31,15 +46,17 @@ class Simulation:
     technology: Technology
     runs: tuple[LayerRun, ...]
     energies: tuple[KindEnergy, ...]
+    weights: Weights
+    stays: tuple[Residence, ...]
+    overlap: Overlap | None = None
 
     @property
     def compute_cycles(self) -> int:
-        return sum(run.compute_cycles for run in self.runs)
+        return self.overlap.compute_cycles if self.overlap else sum(run.compute_cycles for run in self.runs)
 
     @property
     def cycles(self) -> int:
-        """Layers run one after the other."""
-        return sum(run.cycles for run in self.runs)
+        return self.overlap.cycles if self.overlap else sum(run.cycles for run in self.runs)
 
     @cached_property
     def counts(self) -> Counts:
@@ -60,16 +77,23 @@ class Simulation:
 
     @property
     def utilisation(self) -> float:
-        peak = max(run.peak_macs for run in self.runs)
+        peak = self.overlap.peak_macs if self.overlap else max(run.peak_macs for run in self.runs)
         return sum(run.performed_macs for run in self.runs) / (peak * self.cycles) if self.cycles else 0.0
 
     def to_plain(self) -> Plain:
         """Return the result as plain data: `total` and each of `layers` have the same keys."""
         total = _plain(self.runs, self.counts, self.energy, self.technology, self.utilisation)
+        total |= {"compute_cycles": self.compute_cycles, "cycles": self.cycles}
         layers = [
-            {"name": run.layer.name, "place": run.layer.place, "mapping": run.mapping}
+            {
+                "name": run.layer.name,
+                "place": run.layer.place,
+                "mapping": run.mapping,
+                "input_stays": stays.has_input,
+                "output_stays": stays.has_output,
+            }
             | _plain((run,), run.counts, energy, self.technology, run.utilisation)
-            for run, energy in zip(self.runs, self.energies, strict=True)
+            for run, energy, stays in zip(self.runs, self.energies, self.stays, strict=True)
         ]
         return {
             "workload": self.workload.name,
@@ -80,33 +104,85 @@ class Simulation:
             "seconds": self.seconds,
             "technology": self.technology.name,
             "energy_unit": self.technology.unit.value,
+            "weights": {
+                "bytes": self.weights.bits / 8,
+                "sram_bytes": self.weights.sram_bits / 8,
+                "fits": self.weights.fits,
+                "stays": all(stays.has_weights for stays in self.stays),
+            },
             "total": total,
             "layers": layers,
         }
 
 
 def simulate(
-    workload: Workload, accelerator: Accelerator, technology: Technology, objective: Objective = Objective.TRAFFIC
+    workload: Workload,
+    accelerator: Accelerator,
+    technology: Technology,
+    objective: Objective = Objective.TRAFFIC,
+    can_stay: bool = True,
 ) -> Simulation:
     """Run every layer of `workload` on `accelerator` and price what was counted with `technology`.
 
-    Layers of equal shape without values are computed once. Raises `unmappable-layer`, `sram-too-small` and
-    `missing-price`.
+    Tilings, and what stays on the chip if anything `can_stay`, are chosen for `objective`. Raises `unmappable-layer`,
+    `sram-too-small` and `missing-price`.
     """
     priced = with_dram(technology, accelerator.dram.kind)
-    tuning = Tuning(objective, priced)
-    known: dict[Layer, tuple[LayerRun, KindEnergy]] = {}
-    found: list[tuple[LayerRun, KindEnergy]] = []
-    for layer in workload.layers:
-        shape = replace(layer, name="", place="", source="")
-        result = known.get(shape) if layer.weights is None and layer.activations is None else None
-        if result is None:
-            run = run_layer(layer, accelerator, tuning)
-            result = run, counts_energy(run.counts, priced)
-        if layer.weights is None and layer.activations is None:
-            known[shape] = result
-        found.append((replace(result[0], layer=layer), result[1]))
-    return Simulation(workload, accelerator, priced, tuple(run for run, _ in found), tuple(spent for _, spent in found))
+    runner = _Runner(accelerator, priced, objective)
+    weights = weights_of(workload, accelerator)
+    stays = nothing_stays(workload)
+    if can_stay:
+        stays = residences(workload, accelerator, weights.fits, runner.cost)
+    results = [runner.run(layer, residence) for layer, residence in zip(workload.layers, stays, strict=True)]
+    runs = tuple(replace(run, layer=layer) for (run, _), layer in zip(results, workload.layers, strict=True))
+    return Simulation(workload, accelerator, priced, runs, tuple(energy for _, energy in results), weights, stays)
+
+
+@dataclass
+class _Runner:
+    """Runs layers, those that are alike once."""
+
+    accelerator: Accelerator
+    technology: Technology
+    objective: Objective
+    _known: dict[tuple[Layer, Residence], tuple[LayerRun, KindEnergy]] = field(default_factory=dict)
+
+    def run(self, layer: Layer, residence: Residence) -> tuple[LayerRun, KindEnergy]:
+        shape = self._shape(layer)
+        key = (shape, residence)
+        if shape.weights is not None or shape.activations is not None:
+            key = (layer, residence)  # names are unique in a workload, and the values belong to them
+        if key not in self._known:
+            run = run_layer(shape, self.accelerator, Tuning(self.objective, self.technology), residence)
+            self._known[key] = run, counts_energy(run.counts, self.technology)
+        return self._known[key]
+
+    def cost(self, layer: Layer, residence: Residence) -> tuple[float, float]:
+        """What is to be small, then cycles; infinite if the tiles do not fit beside what stays."""
+        try:
+            run, energy = self.run(layer, residence)
+        except ToolError as error:
+            if residence.reserved_bits and {found.slug for found in error.diagnostics} == {"sram-too-small"}:
+                return IMPOSSIBLE
+            raise
+        match self.objective:
+            case Objective.TRAFFIC:
+                return float(run.counts.bits(Level.DRAM)), float(run.cycles)
+            case Objective.ENERGY:
+                return energy.total_pj, float(run.cycles)
+            case Objective.CYCLES:
+                return float(run.cycles), float(run.counts.bits(Level.DRAM))
+
+    def _shape(self, layer: Layer) -> Layer:
+        """The layer as its engine sees it: without values where only their number or density matters."""
+        match self.accelerator.engine:
+            case Eie() | ZeroSkip():
+                return layer
+            case RowStationary():
+                bare = replace(layer, given_activation_density=layer.activation_density)
+            case _:
+                bare = layer
+        return replace(bare, name="", place="", source="", weights=None, activations=None)
 
 
 def with_dram(technology: Technology, kind: DramKind) -> Technology:

@@ -198,8 +198,9 @@ def _moved(setting: Setting, found: _Ordered) -> _Values:
     input_share: Real = found.activation_loads / (tiles.position_tiles * tiles.channel_tiles)
     spills = layer.output_count * (found.output_visits / _output_tiles(tiles) - 1)
     outputs = np.full(len(inputs), 0.0 if setting.resident.has_output else float(layer.output_count))
-    inputs_moved = 0.0 if setting.resident.has_input else 1.0
-    return _Values(layer.weight_count * weight_share, inputs * input_share * inputs_moved, outputs, spills)
+    weights = 0 if setting.resident.has_weights else layer.weight_count
+    inputs = 0 * inputs if setting.resident.has_input else inputs
+    return _Values(weights * weight_share, inputs * input_share, outputs, spills)
 
 
 def _cost(setting: Setting, found: _Ordered, tuning: Tuning) -> Real:
