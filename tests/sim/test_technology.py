@@ -117,7 +117,7 @@ def test_unknown_table_lists_the_known_ones() -> None:
         find_technology("45mn")
     assert str(error.value) == (
         "error[unknown-technology]: there is no energy table called '45mn'\n  help: did you mean 45nm? "
-        "Known: 22nm, 32nm, 45nm, 45nm-cacti, 65nm, eyeriss-relative"
+        "Known: 22nm, 32nm, 45nm, 45nm-cacti, 45nm-eie, 65nm, eyeriss-relative"
     )
 
 
