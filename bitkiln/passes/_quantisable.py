@@ -70,7 +70,7 @@ def _obstacle(graph: Graph, node: Node) -> tuple[str, str]:
         case _ if any(is_const):
             return f"{node.op.name} of a constant has no integer form", "add constants as a layer's bias"
         case AvgPool2d():
-            return _pool_obstacle(graph, node, node.op)
+            return pool_obstacle(graph, node, node.op)
         case Clip() if not is_supported_clip(node.op):
             limits = f"clip from {node.op.lo:g} to {node.op.hi:g} has no integer form"
             return f"{limits}: it must go from 0 or minus a power of two to a number that is not negative", ""
@@ -82,7 +82,8 @@ def _obstacle(graph: Graph, node: Node) -> tuple[str, str]:
             return f"{node.op.name} has no integer form", ""
 
 
-def _pool_obstacle(graph: Graph, node: Node, op: AvgPool2d) -> tuple[str, str]:
+def pool_obstacle(graph: Graph, node: Node, op: AvgPool2d) -> tuple[str, str]:
+    """Why the windows of an average pooling have no common divisor, and the way round it; empty if they have."""
     if op.divisor is not None:
         return "", ""
     if not op.count_include_pad and any(op.padding):

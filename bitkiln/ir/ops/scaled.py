@@ -101,11 +101,11 @@ class QuantiseScaled(Op):
         expect_count("quantise_scaled", args, 1)
         x = args[0]
         expect(x.is_float, f"quantise_scaled takes floats, not {x}")
-        counts = {len(self.scale), len(self.zero_point)} - {1}
-        expect(
-            not counts or counts == set(x.shape[1:2]),
-            f"quantise_scaled of {list(x.shape)} takes 1 scale or one a channel of axis 1, not {max(*counts, 1)}",
-        )
+        for count in (len(self.scale), len(self.zero_point)):
+            expect(
+                count == 1 or x.shape[1:2] == (count,),
+                f"quantise_scaled of {list(x.shape)} takes 1 scale or one a channel of axis 1, not {count}",
+            )
         return TensorType(x.shape, self.number)
 
     def evaluate(self, *args: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from bitkiln.ir.types import TensorType
 
 from ._base import MAX_ATTRIBUTE, Op, expect, expect_count, require, require_between
 
+FEW = 15  # up to so many thresholds, comparing with each is faster than searching
+
 
 @dataclass(frozen=True)
 class MultiThreshold(Op):
@@ -89,12 +91,23 @@ class MultiThreshold(Op):
 
     def evaluate(self, *args: Tensor) -> Tensor:
         x, thresholds = args
+        rest = (1,) * (x.dim() - 1 - self.axis)
+        base, step = (torch.tensor(values, dtype=x.dtype).reshape(-1, *rest) for values in (self.base, self.step))
+        if thresholds.shape[1] <= FEW:
+            count = torch.zeros_like(x)
+            for column in thresholds.t():
+                count += x >= column.reshape(-1, *rest)
+        else:
+            count = self._searched(x, thresholds).to(x.dtype)
+        return base + step * count
+
+    def _searched(self, x: Tensor, thresholds: Tensor) -> Tensor:
+        rows = thresholds.sort(1).values
+        if len(rows) == 1:
+            return torch.searchsorted(rows[0], x.contiguous(), right=True)
         channels = x.movedim(self.axis, 0)
-        rows = thresholds.sort(1).values.expand(len(channels), -1)
-        count = torch.searchsorted(rows.contiguous(), channels.flatten(1).contiguous(), right=True)
-        base, step = (torch.tensor(values, dtype=x.dtype).reshape(-1, 1) for values in (self.base, self.step))
-        codes = base + step * count.to(x.dtype)
-        return codes.reshape(channels.shape).movedim(0, self.axis)
+        count = torch.searchsorted(rows, channels.flatten(1).contiguous(), right=True)
+        return count.reshape(channels.shape).movedim(0, self.axis)
 
     def batched(self, *args: TensorType) -> tuple[bool, ...]:
         return (True, False)[: len(args)]

@@ -107,3 +107,4 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ToolError, match=r"quantise_scaled takes floats, not i4\.f0\[1,2\]"):
         op.infer(TensorType((1, 2), Int(4)))
     assert op.infer(TensorType((1, 2, 5), Float())) == TensorType((1, 2, 5), Int(4))
+    assert QuantiseScaled(Int(4), (1.0,), -8, 7).infer(TensorType((1, 3), Float())) == TensorType((1, 3), Int(4))
