@@ -26,6 +26,7 @@ def build_plan(
     plan: Plan, board: Board, *, cache: Path | None = None, on_step: Callable[[str], None] = lambda step: None
 ) -> BuildResult:
     """Build the plan for `board`; see `bitkiln.hdl.build.build` for the cache and what is raised."""
+    board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
     return build(Accelerator(plan), plan_identity(plan, board), board, cache=cache, on_step=on_step)
 
 
