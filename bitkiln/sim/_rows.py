@@ -36,8 +36,8 @@ class Problem:
 
     def strip_inputs(self, rows: int) -> tuple[int, int]:
         """Input values of one channel that a strip needs, and all strips of an image together."""
-        largest, total = input_rows(self.layer, rows)
-        return largest * self.layer.width, total * self.layer.width
+        largest, total = input_rows(self.layer, np.array([rows], np.int64))
+        return int(largest[0]) * self.layer.width, int(total[0]) * self.layer.width
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _cuts(layer: Layer) -> Cuts:
     parts, batches = sizes(height)[:-1], sizes(layer.batch)
     rows = np.concatenate([parts, np.full(len(batches), height, np.int64)])
     images = np.concatenate([np.ones(len(parts), np.int64), batches])
-    largest, total = np.array([input_rows(layer, int(count)) for count in rows], np.int64).T
+    largest, total = input_rows(layer, rows)
     return Cuts(
         images,
         rows,
@@ -141,16 +141,19 @@ def _cuts(layer: Layer) -> Cuts:
     )
 
 
-def input_rows(layer: Layer, rows: int) -> tuple[int, int]:
-    """Input rows of the tile that needs most, and of all tiles of one image."""
+def input_rows(layer: Layer, rows: Whole) -> tuple[Whole, Whole]:
+    """Return for tiles of so many output rows the input rows of the one that needs most, and of all of an image."""
+    height = layer.output[0]
+    if layer.kernel[0] == layer.stride[0] == 1 and layer.padding[0] == (0, 0):
+        return rows, np.full(len(rows), height, np.int64)
     span = layer.dilation[0] * (layer.kernel[0] - 1) + 1
-    first = np.arange(0, layer.output[0], rows, dtype=np.int64)
-    count = np.minimum(rows, layer.output[0] - first)
+    first = np.arange(-(-height // int(rows.min())), dtype=np.int64) * rows[:, None]
+    count = np.clip(height - first, 0, rows[:, None])  # none beyond the last tile
     start = first * layer.stride[0] - layer.padding[0][0]
     end = start + (count - 1) * layer.stride[0] + span
     covered = np.maximum(0, np.minimum(end, layer.height) - np.maximum(start, 0))
     needed = np.minimum(covered, count * layer.kernel[0])  # a stride may step over rows
-    return int(needed.max()), int(needed.sum())
+    return needed.max(axis=1), needed.sum(axis=1)
 
 
 def _tile_bits(setting: Setting, sram: Sram, cuts: Cuts, filters: Whole) -> tuple[Whole, Whole]:

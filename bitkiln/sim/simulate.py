@@ -131,7 +131,7 @@ def simulate(
     runner = _Runner(accelerator, priced, objective)
     weights = weights_of(workload, accelerator)
     stays = nothing_stays(workload)
-    if can_stay:
+    if can_stay and accelerator.row_stationary is None:  # whose loops take everything from DRAM
         stays = residences(workload, accelerator, weights.fits, runner.cost)
     results = [runner.run(layer, residence) for layer, residence in zip(workload.layers, stays, strict=True)]
     runs = tuple(replace(run, layer=layer) for (run, _), layer in zip(results, workload.layers, strict=True))

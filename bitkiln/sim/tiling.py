@@ -51,6 +51,10 @@ _CHANGES = {
 }
 """Which loops change an operand's tile."""
 
+_LOOPS = np.array([[list(Loop).index(loop) for loop in order] for order in ORDERS])
+"""The loops of each order, as places in `Loop`."""
+_CHANGE = {operand: np.array([loop in loops for loop in Loop]) for operand, loops in _CHANGES.items()}
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -113,7 +117,10 @@ class Tiling:
 
 @dataclass(frozen=True, eq=False)
 class _Ordered:
-    """Tilings in one loop order each: `loads` are how many tiles of an operand are fetched (outputs: visited)."""
+    """Tilings in loop orders: `loads` are how many tiles of an operand are fetched (outputs: visited).
+
+    Either all orders of all tilings, the orders in an axis in front, or some tilings each in one order.
+    """
 
     tilings: Tilings
     order: Whole
@@ -121,60 +128,52 @@ class _Ordered:
     activation_loads: Whole
     output_visits: Whole
 
-    def take(self, index: Whole) -> _Ordered:
-        return _Ordered(
-            self.tilings.take(index),
-            self.order[index],
-            self.weight_loads[index],
-            self.activation_loads[index],
-            self.output_visits[index],
-        )
+    def take(self, orders: Whole, index: Whole) -> _Ordered:
+        """Some of all orders of all tilings."""
+        loads = (self.weight_loads, self.activation_loads, self.output_visits)
+        return _Ordered(self.tilings.take(index), orders, *(part[orders, index] for part in loads))
+
+    def at(self, index: int) -> _Ordered:
+        """One of some tilings."""
+        one = np.array([index])
+        loads = (self.weight_loads, self.activation_loads, self.output_visits)
+        return _Ordered(self.tilings.take(one), self.order[one], *(part[one] for part in loads))
 
 
 def best_tiling(setting: Setting, compute: Compute, tuning: Tuning = LEAST_TRAFFIC) -> Tiling:
     """Return the tiling of least cost. Raises `sram-too-small` if there is none."""
-    found = _all_orders(tilings(setting))
+    tiles = tilings(setting)
+    found = _all_orders(tiles)
+    allowed = np.ones(found.order.shape, bool)
     if setting.resident.has_output:  # partial sums never leave
-        found = found.take(np.flatnonzero(found.output_visits == _output_tiles(found.tilings)))
+        allowed = found.output_visits == _output_tiles(tiles)
     if tuning.objective is not Objective.CYCLES:
-        cost = _cost(setting, found, tuning)
-        found = found.take(np.flatnonzero(cost <= cost.min() * (1 + 1e-12)))
+        cost = np.where(allowed, _cost(setting, found, tuning), np.inf)
+        allowed = cost <= cost.min() * (1 + 1e-12)
+    found = found.take(*np.nonzero(allowed))
     cycles = _cycles(setting, found, compute)
     best = int(np.argmin(cycles.total))
-    return _result(setting, found.take(np.array([best])), cycles.take(best))
+    return _result(setting, found.at(best), cycles.take(best))
 
 
-def _trips(tilings_: Tilings, loop: Loop) -> Whole:
-    return {
-        Loop.POSITIONS: tilings_.position_tiles,
-        Loop.FILTERS: tilings_.filter_tiles,
-        Loop.CHANNELS: tilings_.channel_tiles,
-    }[loop]
+def _trips(tilings_: Tilings) -> Whole:
+    """Trips of the loops in the order of `Loop`: an axis in front."""
+    return np.stack((tilings_.position_tiles, tilings_.filter_tiles, tilings_.channel_tiles))
 
 
 def _all_orders(found: Tilings) -> _Ordered:
-    count = len(found.filters)
-    loads = {operand: [_loads(found, order, operand) for order in ORDERS] for operand in Operand}
-    every = np.tile(np.arange(count), len(ORDERS))
-    return _Ordered(
-        found.take(every),
-        np.repeat(np.arange(len(ORDERS)), count),
-        np.concatenate(loads[Operand.WEIGHTS]),
-        np.concatenate(loads[Operand.ACTIVATIONS]),
-        np.concatenate(loads[Operand.OUTPUTS]),
-    )
-
-
-def _loads(found: Tilings, order: tuple[Loop, Loop, Loop], operand: Operand) -> Whole:
-    """Fetches of an operand: all trips down to the innermost loop that changes its tile."""
-    trips = [_trips(found, loop) for loop in order]
-    loads = np.ones_like(trips[0])
-    product = np.ones_like(trips[0])
-    for loop, count in zip(order, trips, strict=True):
-        product = product * count
-        if loop in _CHANGES[operand]:
-            loads = np.where(count > 1, product, loads)
-    return loads
+    """All tilings in all orders: orders in the axis in front."""
+    trips = _trips(found)[_LOOPS]
+    product = np.cumprod(trips, axis=1)
+    loads = []
+    for operand in Operand:
+        fetched = np.ones_like(product[:, 0])
+        for depth in range(len(Loop)):  # all trips down to the innermost loop that changes the operand's tile
+            changes = _CHANGE[operand][_LOOPS[:, depth], None] & (trips[:, depth] > 1)
+            fetched = np.where(changes, product[:, depth], fetched)
+        loads.append(fetched)
+    order = np.broadcast_to(np.arange(len(ORDERS))[:, None], loads[0].shape)
+    return _Ordered(found, order, *loads)
 
 
 def _output_tiles(found: Tilings) -> Whole:
@@ -197,7 +196,7 @@ def _moved(setting: Setting, found: _Ordered) -> _Values:
     inputs = layer.channels * tiles.cuts.all_inputs
     input_share: Real = found.activation_loads / (tiles.position_tiles * tiles.channel_tiles)
     spills = layer.output_count * (found.output_visits / _output_tiles(tiles) - 1)
-    outputs = np.full(len(inputs), 0.0 if setting.resident.has_output else float(layer.output_count))
+    outputs = np.full(spills.shape, 0.0 if setting.resident.has_output else float(layer.output_count))
     weights = 0 if setting.resident.has_weights else layer.weight_count
     inputs = 0 * inputs if setting.resident.has_input else inputs
     return _Values(weights * weight_share, inputs * input_share, outputs, spills)
@@ -212,7 +211,7 @@ def _cost(setting: Setting, found: _Ordered, tuning: Tuning) -> Real:
         (Operand.OUTPUTS, moved.spills * widths.accumulator, True),
         (Operand.OUTPUTS, moved.outputs * widths.output + moved.spills * widths.accumulator, False),
     )
-    cost = np.zeros(len(found.order))
+    cost = np.zeros(found.order.shape)
     for operand, bits, is_filling in parts:
         cost = cost + bits * _price(setting, operand, tuning, is_filling)
     return cost
@@ -301,12 +300,11 @@ def _cycles(setting: Setting, found: _Ordered, compute: Compute) -> _Cycles:
 
 def _transitions(found: _Ordered, group_tiles: Whole) -> list[tuple[Whole, dict[Operand, NDArray[np.bool_]]]]:
     """Changes from a tile to the next by the outermost loop that moves: how often, and whose tile changes with it."""
-    trips = np.stack([_trips(found.tilings, loop) for loop in Loop])
     every = np.arange(len(found.order))
-    loops = np.array([[list(Loop).index(loop) for loop in order] for order in ORDERS])[found.order]
+    loops = _LOOPS[found.order]
+    trips = _trips(found.tilings)
     outer, middle, inner = (trips[loops[:, depth], every] for depth in range(3))
-    changes = np.array([[loop in _CHANGES[operand] for loop in Loop] for operand in Operand])
-    relevant = {operand: changes[row][loops].T for row, operand in enumerate(Operand)}
+    relevant = {operand: _CHANGE[operand][loops].T for operand in Operand}
     result: list[tuple[Whole, dict[Operand, NDArray[np.bool_]]]] = []
     changed = {operand: relevant[operand][2] & (inner > 1) for operand in Operand}
     result.append((outer * middle * (inner - 1) * group_tiles, changed))
