@@ -5,6 +5,7 @@ After this check the rules of the table can trust ranks and sizes, and constant 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -124,7 +125,7 @@ def _without_data(argument: Argument, values: Mapping[str, Tensor]) -> object:
 
 
 def _check_size(shape: Shape, loc: Location) -> None:
-    if min(shape, default=1) < 0 or torch.Size(shape).numel() > _LARGEST:
+    if min(shape, default=1) < 0 or math.prod(shape) > _LARGEST or max(shape, default=1) > _LARGEST:
         raise bad_program(f"a tensor of shape {list(shape)} is impossible", loc)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ def fold(call: Call, known: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], i
     Every ATen operation may be asked for: it must be functional, without randomness, and of bounded size.
     """
     found = _operation(call)
-    if any(_elements(shape) > _LIMIT_ELEMENTS for shape in call.shapes):
+    if any(math.prod(shape) > _LIMIT_ELEMENTS for shape in call.shapes):
         raise bad_program(f"{call.target} would compute a constant of {list(call.shapes[0])}", call.loc)
     positional, keywords = [], {}
     for argument in found._schema.arguments:
@@ -58,7 +59,3 @@ def _plain(argument: Argument, known: Mapping[str, Tensor]) -> object:
     if isinstance(argument, tuple):
         return [_plain(item, known) for item in argument]
     return argument
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel()

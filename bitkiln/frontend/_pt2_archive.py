@@ -147,7 +147,8 @@ class Archive:
         offset = whole(get(meta, "storage_offset", dict))
         storage = self._storage(f"{folder}/{get(entry, 'path_name', str)}", name, dtype)
         last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=False))
-        is_inside = len(sizes) == len(strides) and min((*sizes, *strides, offset), default=0) >= 0
+        numbers = (*sizes, *strides, offset)
+        is_inside = len(sizes) == len(strides) and min(numbers) >= 0 and max(numbers) < 1 << 62
         is_empty = 0 in sizes
         if not is_inside or math.prod(sizes) > len(storage) or (not is_empty and last >= len(storage)):
             raise bad_pt2(f"{name} of shape {list(sizes)} does not fit its {len(storage)} stored elements")

@@ -203,6 +203,10 @@ def node(document: Any, index: int = 0) -> Any:
     return document["graph_module"]["graph"]["nodes"][index]
 
 
+def sizes(document: Any) -> Any:
+    return document["graph_module"]["graph"]["tensor_values"]["x"]["sizes"]
+
+
 WEIGHTS, MODEL = "model_weights_config.json", "models/model.json"
 
 
@@ -221,6 +225,8 @@ WEIGHTS, MODEL = "model_weights_config.json", "models/model.json"
         (edited_json(WEIGHTS, lambda d: weight(d)["tensor_meta"].update(dtype=99)), "of a known element type"),
         (edited_json(WEIGHTS, lambda d: weight(d)["tensor_meta"]["strides"][0].update(as_int=99)), "does not fit"),
         (edited_json(WEIGHTS, lambda d: weight(d)["tensor_meta"]["strides"][0].update(as_int=-1)), "does not fit"),
+        (edited_json(WEIGHTS, lambda d: weight(d)["tensor_meta"]["strides"][1].update(as_int=2**70)), "does not fit"),
+        (edited_json(MODEL, lambda d: sizes(d)[0].update(as_int=2**70)), "is impossible"),
         (edited_json(MODEL, lambda d: d["schema_version"].update(major=9)), "has schema 9; schema 8"),
         (edited_json(MODEL, lambda d: node(d)["inputs"].pop(1)), "needs the argument 'weight'"),
         (edited_json(MODEL, lambda d: node(d)["inputs"][0]["arg"]["as_tensor"].update(name="y")), "reads y, which is"),
