@@ -6,10 +6,11 @@ depend on the model's input is computed here, because the shapes of later calls 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,13 +19,14 @@ from bitkiln.ir import ToolError, fail
 from ._aten import RULES
 from ._check import overload
 from ._onnx_file import OnnxNode, bad_onnx
-from ._program import Argument, Call, Leaf, Ref, Shape, as_argument, complete
+from ._program import Argument, Call, Leaf, Ref, Shape, as_argument, complete, input_names
 from ._quant_rules import QUANTISERS
 
 # Elements that may be computed at import beside those of the file: more than any network needs.
 SPARE_ELEMENTS = 1 << 26
 MAX_WORK = 1 << 33  # products of a constant's computation
 MAX_ELEMENTS = 1 << 31
+PENDING = ("erf.default",)  # part of a pattern; on its own the table refuses it later
 _COSTLY = ("conv", "linear", "matmul", "pool", "upsample")
 _MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -85,11 +87,13 @@ Item = Value | Argument | tuple["Item", ...]
 class Translation:
     """The program in the making."""
 
+    inputs: Mapping[str, Live]
     spare_elements: int
     is_parameter: Callable[[str], bool]
     calls: list[Call] = field(default_factory=list)
-    producers: dict[str, Call] = field(default_factory=dict)
+    results: dict[str, tuple[Live, Call]] = field(default_factory=dict)
     leaves: dict[int, tuple[Fixed, Leaf]] = field(default_factory=dict)
+    fixed: dict[str, Fixed] = field(default_factory=dict)
 
     def ref(self, value: Value) -> Ref:
         """How a call names the value; a fixed one becomes a leaf of the program."""
@@ -98,13 +102,22 @@ class Translation:
         if id(value) not in self.leaves:
             leaf = Leaf(f"leaf{len(self.leaves)}", value.path, value.data, self.is_parameter(value.path))
             self.leaves[id(value)] = (value, leaf)
+            self.fixed[leaf.name] = value
         return Ref(self.leaves[id(value)][1].name)
 
     def producer(self, value: Value) -> Call | None:
         """The call that computes a value."""
-        if isinstance(value, Live) and value.name in self.producers:
-            return self.producers[value.name]
-        return None
+        found = self.results.get(value.name) if isinstance(value, Live) else None
+        return None if found is None else found[1]
+
+    def operands(self, call: Call) -> tuple[Value, ...]:
+        """The values that a call reads."""
+        return tuple(self.named(name) for name in input_names(call))
+
+    def named(self, name: str) -> Value:
+        if name in self.fixed:
+            return self.fixed[name]
+        return self.results[name][0] if name in self.results else self.inputs[name]
 
 
 @dataclass
@@ -164,7 +177,8 @@ class At:
         data = self.tensor(index)
         if data.numel() != 1:
             raise self.unsupported(f"its input number {index + 1} has shape {list(data.shape)}", "one number works")
-        return float(data.reshape(()))
+        number = float(data.reshape(()))
+        return as_written(number) if data.dtype == torch.float32 else number
 
     def integer(self, name: str, default: int | None = None) -> int:
         return self._attribute(name, int, default)
@@ -173,7 +187,7 @@ class At:
         return self.integer(name, int(default)) != 0
 
     def number(self, name: str, default: float | None = None) -> float:
-        return self._attribute(name, float, default)
+        return as_written(self._attribute(name, float, default))
 
     def text(self, name: str, default: str | None = None) -> str:
         return self._attribute(name, str, default)
@@ -233,7 +247,7 @@ class At:
             return self._compute(found, named, result)
         if min(result.shape, default=1) < 1:
             raise self.unsupported("its result has no elements", "remove it from the model")
-        if f"aten.{target}" not in RULES:
+        if f"aten.{target}" not in RULES and target not in PENDING:
             raise self.unsupported("it depends on the model's input", "write this part with supported operations")
         return self._append(f"aten.{target}", found, named, result)
 
@@ -255,8 +269,9 @@ class At:
         names, shapes = (name, *[""] * (results - 1)), (shape,) * results
         call = Call(target, self.node.scope, self.node.is_layer is not False, arguments, names, shapes, self.node.loc)
         self.translation.calls.append(call)
-        self.translation.producers[name] = call
-        return Live(name, shape, dtype)
+        live = Live(name, shape, dtype)
+        self.translation.results[name] = (live, call)
+        return live
 
     def _argument(self, item: Item) -> Argument:
         if isinstance(item, Fixed | Live):
@@ -336,6 +351,11 @@ def _values(items: Iterable[Item]) -> Iterator[Value]:
             yield item
         elif isinstance(item, tuple):
             yield from _values(item)
+
+
+def as_written(number: float) -> float:
+    """The number that a 32-bit float was written as: the shortest decimal that it is the float of, 0.1 for 0.1f."""
+    return float(str(np.float32(number)))
 
 
 def same_codes(at: At, x: Value, result: Value) -> Value:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from ._onnx_at import At, Entry, Fixed, Live, Rule, Value
+from ._onnx_gelu import gelu_argument
 from ._onnx_quantise import clipped
 from ._onnx_tensor import TYPES
-from ._program import Ref
-
-SIXTH = float(torch.tensor(1 / 6))  # as files hold it
 
 
 def plain(target: str) -> Rule:
@@ -70,7 +68,7 @@ def hard_sigmoid(at: At) -> Value:
     """max(0, min(1, alpha * x + beta)); torch's has alpha 1/6 and beta 1/2."""
     x = at.value(0)
     alpha, beta = at.number("alpha", 0.2), at.number("beta", 0.5)
-    if abs(alpha - SIXTH) < 1e-7 and beta == 0.5:
+    if abs(alpha - 1 / 6) < 1e-7 and beta == 0.5:
         return at.emit("hardsigmoid.default", x)
     line = at.emit("add.Tensor", at.emit("mul.Tensor", x, alpha), beta)
     return at.emit("clamp.default", line, 0.0, 1.0)
@@ -120,15 +118,9 @@ def arithmetic(target: str) -> Rule:
 
 
 def multiply(at: At) -> Value:
-    """x * sigmoid(x) is one operation for us, as it is for torch."""
     x, y = at.value(0), at.value(1)
-    for value, gate in ((x, y), (y, x)):
-        call = at.translation.producer(gate)
-        if call is None or call.target != "aten.sigmoid.default" or not isinstance(value, Live):
-            continue
-        if call.arguments["self"] == Ref(value.name):
-            return at.emit("silu.default", value)
-    return at.emit("mul.Tensor", x, y)
+    found = gelu_argument(at.translation, x, y)
+    return at.emit("mul.Tensor", x, y) if found is None else at.emit("gelu.default", found)
 
 
 def total(at: At) -> Value:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ._onnx_at import At, Entry, Fixed, Live, Value
 from ._onnx_file import bad_onnx
-from ._onnx_window import read_window, torch_pads
+from ._onnx_window import Window, read_window, torch_pads
 
 
 def conv(at: At) -> Value:
@@ -25,27 +25,53 @@ def conv(at: At) -> Value:
 
 
 def conv_transpose(at: At) -> Value:
-    """What is padded on one side only is cut off afterwards."""
+    """One axis is done as two; what is padded on one side only is cut off afterwards."""
     x, weight, bias = at.value(0), at.value(1), at.optional(2)
     rank = _spatial(at, x, weight)
     at.ints("kernel_shape")
-    if at.has_attribute("output_shape") or at.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise at.unsupported("its padding follows from output_shape or auto_pad", "export it with pads")
-    window = read_window(at, weight.shape[2:], x.shape[2:])
     extra = at.ints("output_padding") or (0,) * rank
+    window = _transposed_window(at, x, weight, extra)
     padding = tuple(min(pair) for pair in zip(window.begins, window.ends, strict=True))
-    if rank != 2:
-        raise at.unsupported(f"its images have {rank} axes", "two work")
-    result = at.emit(
-        "conv_transpose2d.input", x, weight, bias, window.stride, padding, extra, _groups(at), window.dilation
-    )
-    if window.is_symmetric:
-        return result
     begins, ends = (
         tuple(small - size for small, size in zip(padding, sizes, strict=True))
         for sizes in (window.begins, window.ends)
     )
-    return at.emit("pad.default", result, torch_pads(begins, ends))
+    front, zero = (1,) * (2 - rank), (0,) * (2 - rank)
+    result = at.emit(
+        "conv_transpose2d.input",
+        at.emit("reshape.default", x, (*x.shape[:2], *front, *x.shape[2:])) if front else x,
+        at.emit("reshape.default", weight, (*weight.shape[:2], *front, *weight.shape[2:])) if front else weight,
+        bias,
+        (*front, *window.stride),
+        (*zero, *padding),
+        (*zero, *extra),
+        _groups(at),
+        (*front, *window.dilation),
+    )
+    result = at.emit("reshape.default", result, (*result.shape[:2], *result.shape[3:])) if front else result
+    return result if window.is_symmetric else at.emit("pad.default", result, torch_pads(begins, ends))
+
+
+def _transposed_window(at: At, x: Value, weight: Value, extra: tuple[int, ...]) -> Window:
+    """Padding may follow from the size of the result: given, or the input's times the stride."""
+    rank = len(extra)
+    window = read_window(at, weight.shape[2:], (1,) * rank)
+    mode, wanted = at.text("auto_pad", "NOTSET"), at.ints("output_shape")
+    if wanted is None and mode in ("NOTSET", "VALID"):
+        return window
+    sizes = (
+        tuple(size * step for size, step in zip(x.shape[2:], window.stride, strict=True)) if wanted is None else wanted
+    )
+    reach = tuple(
+        step * (size - 1) + more + span
+        for step, size, more, span in zip(window.stride, x.shape[2:], extra, window.spans, strict=True)
+    )
+    totals = tuple(full - size for full, size in zip(reach, sizes[-rank:], strict=False))
+    if len(totals) != rank or min(totals) < 0:
+        raise at.unsupported(f"its result is to be {list(sizes)}, larger than its windows reach", "use output_padding")
+    small, large = tuple(total // 2 for total in totals), tuple(total - total // 2 for total in totals)
+    begins, ends = (small, large) if mode == "SAME_UPPER" else (large, small)
+    return Window(window.kernel, window.stride, window.dilation, begins, ends)
 
 
 def _spatial(at: At, x: Value, weight: Value) -> int:

@@ -20,26 +20,19 @@ def batch_norm(at: At) -> Value:
     at.number("momentum", 0.9)
     x, gamma, beta, mean, variance = (at.value(i) for i in range(5))
     eps = at.number("epsilon", 1e-5)
-    return at.emit(
-        "_native_batch_norm_legit_no_training.default", x, gamma, beta, mean, variance, 0.1, _as_written(eps)
-    )
-
-
-def _as_written(eps: float) -> float:
-    """The decimal number that a 32-bit attribute was: files hold 9.999999747378752e-06 for 1e-5."""
-    return float(f"{eps:.7g}")
+    return at.emit("_native_batch_norm_legit_no_training.default", x, gamma, beta, mean, variance, 0.1, eps)
 
 
 def instance_norm(at: At) -> Value:
     x, gamma, beta = (at.value(i) for i in range(3))
-    eps = _as_written(at.number("epsilon", 1e-5))
+    eps = at.number("epsilon", 1e-5)
     return at.emit("instance_norm.default", x, gamma, beta, None, None, True, 0.0, eps, False)
 
 
 def group_norm(at: At) -> Value:
     """Opset 18 has one scale a group, opset 21 one a channel."""
     x, gamma, beta = (at.value(i) for i in range(3))
-    groups, eps = at.integer("num_groups"), _as_written(at.number("epsilon", 1e-5))
+    groups, eps = at.integer("num_groups"), at.number("epsilon", 1e-5)
     at.integer("stash_type", 1)
     if len(x.shape) < 2 or groups < 1 or x.shape[1] % groups:
         raise bad_onnx(f"GroupNormalization of {list(x.shape)} in {groups} groups", at.node.loc)
@@ -51,7 +44,7 @@ def group_norm(at: At) -> Value:
 
 def layer_norm(at: At) -> Value:
     x, gamma, beta = at.value(0), at.value(1), at.optional(2)
-    axis, eps = at.axis(at.integer("axis", -1), len(x.shape)), _as_written(at.number("epsilon", 1e-5))
+    axis, eps = at.axis(at.integer("axis", -1), len(x.shape)), at.number("epsilon", 1e-5)
     at.integer("stash_type", 1)
     shape = x.shape[axis:]
     if gamma.shape != shape:
@@ -78,11 +71,13 @@ def local_response_norm(at: At) -> Value:
 
 
 def lp_norm(at: At) -> Value:
+    """x over its norm; of zeros, zeros."""
     x = at.value(0)
     axis, order = at.axis(at.integer("axis", -1), len(x.shape)), at.integer("p", 2)
     if order != 2:
         raise at.unsupported(f"it is the norm of order {order}", "use p=2")
-    return at.emit("div.Tensor", x, at.emit("linalg_vector_norm.default", x, 2, (axis,), True))
+    norm = at.emit("linalg_vector_norm.default", x, 2, (axis,), True)
+    return at.emit("div.Tensor", x, at.emit("clamp.default", norm, torch.finfo(torch.float32).tiny))
 
 
 def along_axis(target: str) -> Rule:

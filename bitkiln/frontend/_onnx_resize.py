@@ -105,6 +105,8 @@ def _resized(at: At, x: Value, target: _Target, mode: str, coordinates: str, nea
         raise at.unsupported(f"its mode is {mode[:40]} with {coordinates[:40]}", "use half_pixel or align_corners")
     sizes, factors = target.sizes[2:], target.factors[2:]
     is_exact = tuple(size * factor for size, factor in zip(x.shape[2:], factors, strict=True)) == sizes
+    if coordinates == "align_corners" and not is_exact:
+        raise at.unsupported(f"it aligns the corners of an image of broken size, by {list(factors)}", "give the sizes")
     by = (sizes, None) if is_exact else (None, factors)
     result = at.emit(targets[mode], x, by[0], coordinates == "align_corners", by[1])
     if result.shape != target.sizes:
@@ -141,7 +143,7 @@ def _places(at: At, new: int, old: int, factor: float, coordinates: str, nearest
             offset = old / 2 * (1 - new / (factor * old))
             exact = [offset + (i + 0.5) / factor - 0.5 for i in range(new)]
         case "align_corners":
-            exact = [i * (old - 1) / (new - 1) if new > 1 else 0.0 for i in range(new)]
+            exact = [i * (old - 1) / (factor * old - 1) if factor * old != 1 else 0.0 for i in range(new)]
         case "tf_half_pixel_for_nn":
             exact = [(i + 0.5) / factor for i in range(new)]
         case other:

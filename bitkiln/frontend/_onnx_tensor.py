@@ -45,7 +45,11 @@ def read_tensor(proto: onnx.TensorProto, path: Path) -> Tensor:
     """Return a tensor of the model at `path`, a view of its bytes where that is possible."""
     shape = tuple(proto.dims)
     if proto.data_type not in TYPES:
-        raise _bad(proto, f"has the element type {proto.data_type}, which is not supported")
+        raise fail(
+            "wrong-dtype",
+            f"the tensor {proto.name[:80]!r} has the element type {proto.data_type}, which is not supported",
+            hint="export the model in float32, with 8-bit codes",
+        )
     if min(shape, default=0) < 0 or math.prod(shape) > _MAX_ELEMENTS or len(shape) > 16:
         raise _bad(proto, f"has the shape {str(list(shape[:17]))[:160]}")
     stored = math.prod(shape) * _BYTES[proto.data_type]

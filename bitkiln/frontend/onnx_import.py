@@ -88,12 +88,13 @@ class _Translator:
         self.reads = Counter(name for node in model.nodes for name in node.inputs)
         self.reads.update(model.outputs)
         stored = sum(tensor.numel() for tensor in model.initialisers.values())
-        self.translation = Translation(SPARE_ELEMENTS + 4 * stored, self._is_parameter)
+        live = {value.name: Live(_reference(value.name), value.shape, value.dtype) for value in inputs}
+        by_reference = {value.name: value for value in live.values()}
+        self.translation = Translation(by_reference, SPARE_ELEMENTS + 4 * stored, self._is_parameter)
         self.values: dict[str, Value | Broken] = {
             name: Fixed(name, tensor) for name, tensor in model.initialisers.items()
         }
-        for value in inputs:
-            self.values[value.name] = Live(_reference(value.name), value.shape, value.dtype)
+        self.values |= live
 
     def run(self, name: str) -> OnnxProgram:
         self._check_opsets()
