@@ -199,9 +199,13 @@ def _does_not_fit(needed: Resources, board: Board, in_luts: Resources | None = N
         also = " and ".join(_amount(kind, in_luts, board) for kind in in_luts.missing(board.resources))
         message += f"; with its multipliers in LUTs it needs {also}"
     percent = min(100 * board.resources[kind] // needed[kind] for kind in missing)
-    hints = [f"lower PE or SIMD of the largest layers until they take {percent} % of this"]
-    if Resource.BRAM in missing:
-        hints.append("give the weights fewer bits")
+    if missing == (Resource.BRAM,):  # any folding needs room for all weights
+        hints = [f"take fewer weights, or fewer bits for each, until they take {percent} % of this"]
+        hints.append("lower PE or SIMD, if that makes wide memories narrow and deep")
+    else:
+        hints = [f"lower PE or SIMD of the largest layers until they take {percent} % of this"]
+        if Resource.BRAM in missing:
+            hints.append("give the weights fewer bits")
     larger = [other.name for other in BOARDS if needed.fits(other.resources)]
     if larger:
         hints.append(f"choose a larger board: {', '.join(larger)}")

@@ -193,8 +193,8 @@ def test_too_many_block_rams_are_found_before_place_and_route(tools: PlayedTools
     assert tools.error() == (
         "error[does-not-fit]: the design does not fit on iCEBreaker (iCE40 UP5K): "
         "it needs 40 block RAMs (BRAM), but there are 30\n"
-        "  help: lower PE or SIMD of the largest layers until they take 75 % of this; "
-        "or give the weights fewer bits; or choose a larger board: ulx3s-85f"
+        "  help: take fewer weights, or fewer bits for each, until they take 75 % of this; "
+        "or lower PE or SIMD, if that makes wide memories narrow and deep; or choose a larger board: ulx3s-85f"
     )
     assert tools.steps == ["YOSYS"]
 
@@ -340,8 +340,8 @@ def test_a_memory_that_is_too_large_does_not_fit(tmp_path: Path) -> None:
     assert build_hungry(RomEater(), tmp_path) == (
         "error[does-not-fit]: the design does not fit on iCEBreaker (iCE40 UP5K): "
         "it needs 32 block RAMs (BRAM), but there are 30\n"
-        "  help: lower PE or SIMD of the largest layers until they take 93 % of this; "
-        "or give the weights fewer bits; or choose a larger board: ulx3s-85f"
+        "  help: take fewer weights, or fewer bits for each, until they take 93 % of this; "
+        "or lower PE or SIMD, if that makes wide memories narrow and deep; or choose a larger board: ulx3s-85f"
     )
 
 
