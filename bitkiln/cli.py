@@ -146,7 +146,7 @@ def _compress(verbs: Verbs) -> None:  # type: ignore[valid-type]
         verbs,
         "compress",
         "run passes on a graph",
-        "bitkiln compress net.graph --pass 'quantise{weight_bits=8}' --data digits -o small.graph",
+        "bitkiln compress net.graph --pass 'quantise{weight_bits=8}' --data digits -o small.kiln",
     )
     verb.add_argument("graph", type=Path, help="graph file written by import")
     verb.add_argument(
@@ -157,8 +157,10 @@ def _compress(verbs: Verbs) -> None:  # type: ignore[valid-type]
         metavar="PASS",
         help="pass with options, in order; repeatable",
     )
-    _data_argument(verb)
-    verb.add_argument("-o", "--output", type=Path, help="graph file to write")
+    _data_argument(verb, required=False)
+    verb.add_argument(
+        "-o", "--output", type=Path, help="file to write: a container if it ends in .kiln, else a graph file"
+    )
 
 
 def _simulate(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -169,7 +171,21 @@ def _simulate(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "bitkiln simulate alexnet.csv -a systolic-32 --dataflow os --json",
     )
     _plan_arguments(verb, "graph file (quantised for the generated hardware); with -a a model or a topology .csv, too")
-    verb.add_argument("-a", "--accelerator", help="see `bitkiln list accelerators`, or a description's .toml")
+    verb.add_argument(
+        "-a",
+        "--accelerator",
+        action="append",
+        default=[],
+        help="see `bitkiln list accelerators`, or a description's .toml; repeatable, to compare several",
+    )
+    verb.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="another model to compare with, as before compression; repeatable",
+    )
+    verb.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts of accelerators")
     verb.add_argument("-t", "--technology", help="energy table, or its .toml (default: the accelerator's, or 45nm)")
     verb.add_argument("--dataflow", choices=("ws", "os", "is"), help="stationary operand of a systolic array")
     verb.add_argument("--batch", type=int, default=1, help="images at a time (default: 1)")
@@ -232,8 +248,8 @@ def _list(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb.add_argument("what", choices=things, help="what to list")
 
 
-def _data_argument(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--data", required=True, metavar="FORMAT[:PATH]", help="digits, idx:FOLDER or npz:FILE")
+def _data_argument(verb: argparse.ArgumentParser, required: bool = True) -> None:
+    verb.add_argument("--data", required=required, metavar="FORMAT[:PATH]", help="digits, idx:FOLDER or npz:FILE")
 
 
 def _plan_arguments(verb: argparse.ArgumentParser, graph: str = "quantised graph file") -> None:

@@ -13,8 +13,10 @@ import torch
 from rich.table import Table
 
 from bitkiln.boards import find_board
+from bitkiln.coding import STORAGE_RULE
 from bitkiln.hdl.verification import RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
+    KILN_SUFFIX,
     Graph,
     Plan,
     ToolError,
@@ -40,7 +42,7 @@ from .import_model import import_counting
 from .layer_table import layer_table
 from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
 from .project import Project, load_project, with_data_path
-from .simulating import simulate_on_accelerator
+from .simulating import simulate_on_accelerators
 from .steps import do_step, is_done, output_folder
 from .terminal import Terminal, stopwatch, table
 
@@ -144,7 +146,10 @@ def import_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def compress_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Passes on a graph."""
-    graph, passes, data = load_graph(arguments.graph), _passes(arguments.passes), _dataset(arguments.data)
+    graph, passes = load_graph(arguments.graph), _passes(arguments.passes)
+    if arguments.data is None:
+        return _store(graph, passes, arguments.output, terminal)
+    data = _dataset(arguments.data)
     check_shape(data, single_input(graph).type.shape[1:])
     train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
     calibration = torch.from_numpy(calibration_inputs(data, DataSpec.calibration_samples))
@@ -161,15 +166,32 @@ def compress_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
         "constant_bits": {"before": bits[0], "after": bits[1]},
         "graph": print_graph(small).splitlines(),
     }
-    lines = f"accuracy {before:.2%} -> {after:.2%}, constants {bits[0]:,} -> {bits[1]:,} bits"
-    terminal.result(plain, lines)
+    lines = [f"accuracy {before:.2%} -> {after:.2%}, constants {bits[0]:,} -> {bits[1]:,} bits"]
+    if arguments.output and arguments.output.suffix == KILN_SUFFIX:
+        plain["stored_bytes"] = arguments.output.stat().st_size
+        lines += [f"{plain['stored_bytes']:,} bytes stored", STORAGE_RULE]
+    terminal.result(plain, *lines)
+    return 0
+
+
+def _store(graph: Graph, passes: tuple[Pass, ...], output: Path | None, terminal: Terminal) -> int:
+    """The graph as it is in another file: what `compress` does without samples."""
+    if passes or output is None:
+        raise fail("missing-data", "passes need samples", hint="--data digits, idx:FOLDER or npz:FILE; or only -o FILE")
+    save_graph(graph, output)
+    plain = {"stored_bytes": output.stat().st_size, "parameters": graph.params}
+    lines = [f"{plain['stored_bytes']:,} bytes stored, {graph.params:,} constants"]
+    terminal.result(plain, *lines, *([STORAGE_RULE] if output.suffix == KILN_SUFFIX else []))
     return 0
 
 
 def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Cycles and energy of a quantised graph, or of anything that multiplies on a described accelerator."""
     if arguments.accelerator:
-        return simulate_on_accelerator(arguments, terminal)
+        return simulate_on_accelerators(arguments, terminal)
+    for option in ("against", "html"):
+        if getattr(arguments, option):
+            raise fail("bad-arguments", f"--{option} is for described accelerators", hint="choose one with -a")
     plan = _plan(arguments)
     design = Design.of(plan, dataflow_cycles(plan), find_technology(arguments.technology or DEFAULT_TECHNOLOGY))
     layers = [

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
-from bitkiln.ir import Graph, fail, load_graph
+from rich.table import Table
+
+from bitkiln.ir import Graph, fail, load_graph, write_whole
 from bitkiln.sim.accelerator import Accelerator, Dataflow, find_accelerator
 from bitkiln.sim.counts import Level
 from bitkiln.sim.simulate import Simulation, simulate
+from bitkiln.sim.simulation_page import render_simulations
 from bitkiln.sim.streaming import simulate_graph
 from bitkiln.sim.technologies import find_technology
-from bitkiln.sim.technology import Technology
 from bitkiln.sim.tiling import Objective
 from bitkiln.sim.topology import read_topology
 
@@ -32,34 +36,93 @@ COLUMNS = (
     "SRAM bytes",
 )
 
+TOTALS = ("model", "accelerator", "time", "energy", "DRAM bytes", "SRAM bytes", "utilisation")
 
-def simulate_on_accelerator(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """Cycles, traffic and energy of every layer, as a table, CSV or JSON."""
-    if arguments.json and arguments.csv:
-        raise fail("bad-arguments", "the result is either JSON or CSV: leave --json or --csv out")
-    if arguments.batch < 1:
-        raise fail("bad-value", f"--batch must be at least 1, not {arguments.batch}")
-    accelerator = find_accelerator(arguments.accelerator)
-    if arguments.dataflow:
-        accelerator = accelerator.with_dataflow(Dataflow(arguments.dataflow))
-    technology = find_technology(arguments.technology or accelerator.technology)
+
+def simulate_on_accelerators(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """Cycles, traffic and energy of every layer as a table, CSV, JSON or a page; of several, side by side."""
+    _check(arguments)
+    models = [str(arguments.graph), *arguments.against]
+    accelerators = _accelerators(arguments)
     with terminal.step("simulate"):
-        simulation = _simulation(arguments, accelerator, technology)
+        simulations = [_simulation(arguments, model, chip) for model in models for chip in accelerators]
+    if len(models) > 1:
+        simulations = _named(simulations, models, len(accelerators))
+    lines: list[str] = []
+    if arguments.html:
+        write_whole(arguments.html, render_simulations(simulations, [_command(arguments)]).encode())
+        lines.append(f"page      {arguments.html}")
     if arguments.csv:
-        terminal.result(None, to_csv(simulation).rstrip("\n"))
-    else:
-        shown = table(f"{simulation.workload.name} on {accelerator.title}", COLUMNS, _rows(simulation))
-        terminal.result(simulation.to_plain(), shown, *summary(simulation))
+        terminal.result(None, to_csv(simulations[0]).rstrip("\n"))
+        return 0
+    shown: list[Table | str] = []
+    for simulation in simulations:
+        title = f"{simulation.workload.name} on {simulation.accelerator.title}"
+        shown += [table(title, COLUMNS, _rows(simulation)), *summary(simulation), ""]
+    if len(simulations) > 1:
+        shown += [table("side by side", TOTALS, [_totals(simulation) for simulation in simulations])]
+    plain = [simulation.to_plain() for simulation in simulations]
+    terminal.result(plain[0] if len(plain) == 1 else {"simulations": plain}, *shown, *lines)
     return 0
 
 
-def _simulation(arguments: argparse.Namespace, accelerator: Accelerator, technology: Technology) -> Simulation:
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.json and arguments.csv:
+        raise fail("bad-arguments", "the result is either JSON or CSV: leave --json or --csv out")
+    if arguments.csv and (len(arguments.accelerator) > 1 or arguments.against):
+        raise fail("bad-arguments", "CSV has one model on one accelerator", hint="use --json for several")
+    if arguments.batch < 1:
+        raise fail("bad-value", f"--batch must be at least 1, not {arguments.batch}")
+
+
+def _accelerators(arguments: argparse.Namespace) -> list[Accelerator]:
+    """The accelerators in the order given; a choice of dataflow is for those that have one."""
+    chips = [find_accelerator(name) for name in arguments.accelerator]
+    if not arguments.dataflow:
+        return chips
+    dataflow = Dataflow(arguments.dataflow)
+    if all(chip.systolic is None for chip in chips):
+        return [chips[0].with_dataflow(dataflow)]
+    return [chip.with_dataflow(dataflow) if chip.systolic else chip for chip in chips]
+
+
+def _simulation(arguments: argparse.Namespace, model: str, accelerator: Accelerator) -> Simulation:
+    technology = find_technology(arguments.technology or accelerator.technology)
     objective, can_stay = Objective(arguments.objective), not arguments.nothing_stays
-    if arguments.graph.suffix.lower() == ".csv":
-        workload = read_topology(arguments.graph, arguments.batch)
+    if Path(model).suffix.lower() == ".csv":
+        workload = read_topology(Path(model), arguments.batch)
         return simulate(workload, accelerator, technology, objective, can_stay)
-    graph = read_graph(str(arguments.graph), arguments.input_size, arguments.weights)
+    graph = read_graph(model, arguments.input_size, arguments.weights)
     return simulate_graph(graph, accelerator, technology, arguments.batch, objective, can_stay)
+
+
+def _named(simulations: list[Simulation], models: list[str], chips: int) -> list[Simulation]:
+    """Name the networks by their files, since one before and after compression keeps its name in the graph."""
+    stems = [Path(model).stem for model in models]
+    names = stems if len(set(stems)) == len(stems) else models
+    return [
+        replace(simulation, workload=replace(simulation.workload, name=names[number // chips]))
+        for number, simulation in enumerate(simulations)
+    ]
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """The command line that makes the page again."""
+    words = ["bitkiln", "simulate", str(arguments.graph)]
+    for option, values in (("--against", arguments.against), ("-a", arguments.accelerator)):
+        words += [word for value in values for word in (option, value)]
+    size = ",".join(str(number) for number in arguments.input_size or ())
+    given = (
+        ("-t", arguments.technology),
+        ("--dataflow", arguments.dataflow),
+        ("--batch", arguments.batch if arguments.batch > 1 else None),
+        ("--objective", arguments.objective if arguments.objective != Objective.TRAFFIC.value else None),
+        ("--input-size", size),
+        ("--weights", arguments.weights),
+        ("--html", arguments.html),
+    )
+    words += [str(word) for option, value in given if value for word in (option, value)]
+    return shlex.join([*words, *(["--nothing-stays"] if arguments.nothing_stays else [])])
 
 
 def read_graph(reference: str, input_shape: tuple[int, ...] | None, weights: Path | None) -> Graph:
@@ -70,6 +133,18 @@ def read_graph(reference: str, input_shape: tuple[int, ...] | None, weights: Pat
     if path.is_file() or (":" not in reference and path.suffix != ".pt2"):
         return load_graph(path)
     return import_reference(reference, input_shape, weights)
+
+
+def _totals(simulation: Simulation) -> tuple[object, ...]:
+    return (
+        simulation.workload.name,
+        simulation.accelerator.name,
+        f"{simulation.seconds * 1e3:,.3f} ms",
+        _energy(simulation, simulation.energy.total_pj),
+        round(simulation.counts.bits(Level.DRAM) / 8),
+        round(simulation.counts.bits(Level.SRAM) / 8),
+        f"{simulation.utilisation:.1%}",
+    )
 
 
 def _rows(simulation: Simulation) -> list[tuple[object, ...]]:

@@ -5,6 +5,7 @@ So an SVG fills any width without its text being scaled: the same chart serves a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ _BAR_TOP = 19
 _BAR_PIXELS = 11
 _LABEL_LENGTH = 30
 _LEAST_PERCENT = 0.4  # what is not nothing can be seen
+_MARGIN_DECADES = 0.3  # of a logarithmic scale, so that its least size has a bar, too
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,18 @@ class Row:
     value: str
     parts: tuple[Part, ...]
     full: float = 0.0
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A bar from one positive size to another, on a scale where equal ratios are equally long."""
+
+    label: str
+    value: str
+    before: float
+    after: float
+    colour: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,24 @@ def bar_chart(title: str, note: str, rows: Sequence[Row], keys: Sequence[Key] = 
         marks += _bar(row, top + _BAR_TOP, scale)
     shown_keys = tuple(keys) if rows else ()
     return Chart(title, note, len(rows) * ROW_PIXELS, tuple(marks), tuple(texts), shown_keys, "" if rows else empty)
+
+
+def fall_chart(title: str, note: str, falls: Sequence[Fall], keys: Sequence[Key] = ()) -> Chart:
+    """Lay out one bar a step on a logarithmic scale, whose left end is a little below the least of all sizes."""
+    sizes = [math.log10(size) for fall in falls for size in (fall.before, fall.after)]
+    least, most = min(sizes) - _MARGIN_DECADES, max(sizes)
+    scale = 100.0 / (most - least)
+    marks: list[Mark] = []
+    texts: list[Text] = []
+    for number, fall in enumerate(falls):
+        top = number * ROW_PIXELS
+        texts.append(Text("0", top + _TEXT_BASE, shortened(fall.label, _LABEL_LENGTH), "name"))
+        texts.append(Text("100%", top + _TEXT_BASE, fall.value, "value"))
+        ends = sorted((math.log10(size) - least) * scale for size in (fall.before, fall.after))
+        marks.append(Mark("0%", top + _BAR_TOP, _percent(ends[0]), _BAR_PIXELS, "track", fall.title))
+        width = _percent(max(_LEAST_PERCENT, ends[1] - ends[0]))
+        marks.append(Mark(_percent(ends[0]), top + _BAR_TOP, width, _BAR_PIXELS, fall.colour, fall.title))
+    return Chart(title, note, len(falls) * ROW_PIXELS, tuple(marks), tuple(texts), tuple(keys), "")
 
 
 def _bar(row: Row, y: int, scale: float) -> list[Mark]:

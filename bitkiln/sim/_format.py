@@ -7,6 +7,7 @@ NONE = "-"
 
 _ENERGIES = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"))
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -23,6 +24,11 @@ def short_count(count: float) -> str:
 def energy_text(energy_pj: float) -> str:
     """Return an energy in pJ to J."""
     return _scaled(energy_pj, _ENERGIES, "pJ")
+
+
+def time_text(seconds: float) -> str:
+    """Return a time in ns to s."""
+    return _scaled(seconds * 1e9, tuple((scale * 1e9, unit) for scale, unit in _TIMES), "ns")
 
 
 def bytes_text(count: float) -> str:

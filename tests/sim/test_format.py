@@ -13,6 +13,7 @@ from bitkiln.sim._format import (
     rate_text,
     ratio_text,
     shortened,
+    time_text,
 )
 
 
@@ -25,6 +26,10 @@ from bitkiln.sim._format import (
         (energy_text(118_432), "118 nJ"),
         (energy_text(2.5e6), "2.5 µJ"),
         (energy_text(3e12), "3 J"),
+        (time_text(52.025e-6), "52 µs"),
+        (time_text(0.25), "250 ms"),
+        (time_text(2), "2 s"),
+        (time_text(1.25e-9), "1.25 ns"),
         (bytes_text(999), "999 B"),
         (bytes_text(4260), "4.26 kB"),
         (bits_text(3), "3 bits"),
