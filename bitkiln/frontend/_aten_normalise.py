@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -16,6 +17,7 @@ from bitkiln.ir.ops import (
     LogSoftmax,
     Mul,
     Op,
+    Power,
     ReduceMax,
     ReduceMean,
     ReduceNorm,
@@ -157,6 +159,38 @@ def _reduce(at: At, dims: tuple[int, ...], kind: type[ReduceMean | ReduceSum | R
     return at.emit(op, name)
 
 
+def variance(at: At) -> Value:
+    """Mean of the squared distances from the mean, times n / (n - correction)."""
+    x = at.activation("self")
+    dims = at.dims("dim", len(x.shape))
+    if "unbiased" in at.call.arguments:
+        correction = 1.0 if at.flag("unbiased") else 0.0
+    else:
+        correction = 1.0 if at.optional("correction") is None else at.number("correction")
+    count = math.prod(x.shape[dim] for dim in dims)
+    if count <= correction:
+        raise at.unsupported(f"it is the variance of {count} elements with correction {correction:g}", "use more")
+    kept = tuple(1 if dim in dims else size for dim, size in enumerate(x.shape))
+    name, offset = at.along(x, *dims)
+    axes = tuple(sorted(dim + offset for dim in dims))
+    mean = at.emit(ReduceMean(axes, True), name, shape=kept)
+    minus = at.emit(Mul(), mean.name, _factor(at, -1.0), shape=kept)
+    distance = at.emit(Add(), x.name, minus.name, shape=x.shape)
+    squares, _ = at.along(at.emit(Power(2.0), distance.name, shape=x.shape), *dims)
+    spread = at.emit(ReduceMean(axes, at.flag("keepdim")), squares)
+    return at.emit(Mul(), spread.name, _factor(at, count / (count - correction)))
+
+
+def deviation(at: At) -> Value:
+    """Square root of the variance."""
+    spread = variance(at)
+    return at.emit(Power(0.5), at.as_activation(spread).name)
+
+
+def _factor(at: At, value: float) -> str:
+    return at.lowering.constant(Known(at.name_of("factor"), torch.tensor(value)), at.call.loc)
+
+
 def argmax(at: At) -> Value:
     x = at.activation("self")
     rank = len(x.shape)
@@ -182,5 +216,9 @@ NORMALISE: Mapping[str, Rule] = {
     "aten.amax.default": largest,
     "aten.max.dim": largest_along,
     "aten.linalg_vector_norm.default": vector_norm,
+    "aten.var.correction": variance,
+    "aten.var.dim": variance,
+    "aten.std.correction": deviation,
+    "aten.std.dim": deviation,
     "aten.argmax.default": argmax,
 }

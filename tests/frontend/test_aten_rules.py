@@ -111,6 +111,10 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("sum", lambda x: x.sum((1, -1)), IMAGE, ["reduce_sum"]),
     ("largest", lambda x: x.amax((2, 3)), IMAGE, ["reduce_max"]),
     ("largest along", lambda x: x.max(1)[0], IMAGE, ["reduce_max"]),
+    ("variance", lambda x: x.var((2, 3), keepdim=True), IMAGE, None),
+    ("variance without correction", lambda x: x.var(1, unbiased=False), TOKENS, None),
+    ("variance of all", lambda x: x.var((1, 2), correction=2).unsqueeze(1), TOKENS, None),
+    ("deviation", lambda x: x.std(-1), TOKENS, None),
     ("norm", lambda x: F.normalize(x, dim=-1), TOKENS, ["reduce_norm", "clip", "div"]),
     ("conv1d", nn.Conv1d(6, 4, 3, stride=2, padding=1, dilation=2), TOKENS, ["reshape", "conv2d", "reshape"]),
     ("conv1d same", nn.Conv1d(6, 4, 4, padding="same", bias=False), TOKENS, ["reshape", "conv2d", "reshape"]),
@@ -195,6 +199,16 @@ def test_equals_eager(
         assert [node.op.name for node in graph.nodes] == expected
 
 
+def test_writing_at_an_index_is_refused() -> None:
+    def write(x: Tensor) -> Tensor:
+        y = x + 1.0
+        y[:, [0, 2]] = 0.5
+        return y
+
+    with pytest.raises(ToolError, match=r"aten\.index_put\.default is not supported"):
+        import_module(randomise(wrap(write)), (1, 4), "net")
+
+
 @pytest.mark.parametrize(
     ("function", "shape", "message"),
     [
@@ -203,6 +217,7 @@ def test_equals_eager(
         (lambda x: torch.linalg.vector_norm(x, 1, dim=1), VECTOR, "it is the norm of order 1.0"),
         (lambda x: torch.roll(x, 1), VECTOR, "it rolls all axes as one"),
         (lambda x: torch.argmax(x, 2), TOKENS, "it looks at [1, 6, 8]"),
+        (lambda x: x.var(2, correction=8), (4, 8), "it is the variance of 8 elements with correction 8"),
         (lambda x: x[:, [1], [2]], TOKENS, "it indexes by more than one known list"),
         (lambda x: F.linear(x, x[0, :8]), (8, 8), "its weight depends on the network's input"),
     ],
