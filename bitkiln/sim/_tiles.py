@@ -104,10 +104,10 @@ class Tilings:
 
 def sizes(total: int, unit: int = 1) -> Whole:
     """Return the sizes of tiles of `total`, ascending: for every number of tiles the least, in whole units."""
-    units = -(-total // unit)
-    low = np.arange(1, math.isqrt(units) + 1, dtype=np.int64)
-    counts = np.union1d(low, -(-units // low))
-    return np.minimum(np.unique(-(-units // counts)) * unit, total)
+    most = -(-total // unit) - 1
+    low = np.arange(math.isqrt(most) + 1, dtype=np.int64)
+    units = np.union1d(low, most // low[1:]) + 1  # all values of ceil((most + 1) / count)
+    return np.minimum(units * unit, total)
 
 
 def tilings(setting: Setting) -> Tilings:
@@ -146,14 +146,26 @@ def input_rows(layer: Layer, rows: Whole) -> tuple[Whole, Whole]:
     height = layer.output[0]
     if layer.kernel[0] == layer.stride[0] == 1 and layer.padding[0] == (0, 0):
         return rows, np.full(len(rows), height, np.int64)
-    span = layer.dilation[0] * (layer.kernel[0] - 1) + 1
+    if layer.dilation[0] > 1 or layer.stride[0] > layer.kernel[0]:
+        return _rows_with_gaps(layer, rows)
     first = np.arange(-(-height // int(rows.min())), dtype=np.int64) * rows[:, None]
     count = np.clip(height - first, 0, rows[:, None])  # none beyond the last tile
     start = first * layer.stride[0] - layer.padding[0][0]
-    end = start + (count - 1) * layer.stride[0] + span
-    covered = np.maximum(0, np.minimum(end, layer.height) - np.maximum(start, 0))
-    needed = np.minimum(covered, count * layer.kernel[0])  # a stride may step over rows
-    return needed.max(axis=1), needed.sum(axis=1)
+    end = start + (count - 1) * layer.stride[0] + layer.kernel[0]
+    covered = np.maximum(0, np.minimum(end, layer.height) - np.maximum(start, 0)) * (count > 0)
+    return covered.max(axis=1), covered.sum(axis=1)
+
+
+def _rows_with_gaps(layer: Layer, rows: Whole) -> tuple[Whole, Whole]:
+    """The same where windows leave out rows: those that some tap of a tile touches."""
+    height = layer.output[0]
+    outputs, taps = np.indices((height, layer.kernel[0]))
+    touched = outputs * layer.stride[0] - layer.padding[0][0] + taps * layer.dilation[0]
+    table = np.zeros((height, layer.height), bool)
+    inside = (touched >= 0) & (touched < layer.height)
+    table[outputs[inside], touched[inside]] = True
+    counts = [np.logical_or.reduceat(table, np.arange(0, height, int(size))).sum(axis=1) for size in rows]
+    return np.array([count.max() for count in counts]), np.array([count.sum() for count in counts])
 
 
 def _tile_bits(setting: Setting, sram: Sram, cuts: Cuts, filters: Whole) -> tuple[Whole, Whole]:

@@ -253,9 +253,10 @@ class _Cycles:
         return self.compute + self.first + self.last + self.waiting
 
     def take(self, index: int) -> tuple[int, int, int, int]:
-        """One tiling, in whole cycles."""
-        parts = (self.compute, self.first, self.last, self.waiting)
-        compute, first, last, waiting = (int(np.ceil(part[index] - 1e-6)) for part in parts)
+        """One tiling, in whole cycles: their sum is the sum rounded up."""
+        parts = (self.compute, self.first, self.waiting, self.last)
+        ends = np.ceil(np.cumsum([float(part[index]) for part in parts]) - 1e-6)
+        compute, first, waiting, last = (int(part) for part in np.diff(ends, prepend=0.0))
         return compute, first, last, waiting
 
 
