@@ -31,9 +31,9 @@ DICTIONARY = (
     b"i16.f[12,12]@0 = input : f32[1,i32.f0[u8.f4[@1} : i8.f%fc3.weight.decoded = decode(%fc1.weight, "
     b"%fc1.weight.table) {has_zero=true} : f32[%conv1 = conv2d(%x, %conv1.weight.decoded, %conv1.bias) {stride=[1,1], "
     b"padding=[[1,1],[1,1]], dilation=[1,1], groups=1} : f32[1, = max_pool2d(%relu) {kernel=[2,2], stride=[2,2]} : "
-    b"f32[1,%flatten = reshape(%pool2) {shape=[1, = quantise(%x) {number=\"u8.f8\"} : u8.f8[1, = requantise(%fc1) "
-    b"{number=\"u8.f4\", shift=[10,10], multiplier=1, frac=0, hi=} : u8.f4[1,%fc1.relu = relu(%fc1) : f32[1,%fc1 = "
-    b"linear(%x, %fc1.weight, %fc1.bias) : f32[1, @ \"model.py\":12 \"fc1\"\nreturn %"
+    b'f32[1,%flatten = reshape(%pool2) {shape=[1, = quantise(%x) {number="u8.f8"} : u8.f8[1, = requantise(%fc1) '
+    b'{number="u8.f4", shift=[10,10], multiplier=1, frac=0, hi=} : u8.f4[1,%fc1.relu = relu(%fc1) : f32[1,%fc1 = '
+    b'linear(%x, %fc1.weight, %fc1.bias) : f32[1, @ "model.py":12 "fc1"\nreturn %'
 )
 """What a graph's text may refer to as if it stood before it: part of version 1 of the format, never to be changed."""
 

@@ -7,7 +7,7 @@ network stands here, as in SqueezeNet_deploy.prototxt: https://github.com/songha
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ from bitkiln.coding import DamagedFileError, Relative, packed_bytes, relative_de
 from bitkiln.ir import Builder, Codebook, Float, Graph, Location, TensorType, ToolError, fail
 from bitkiln.ir.ops import AdaptiveAvgPool2d, Concat, Conv2d, Decode, MaxPool2d, Relu, Reshape
 
+from .torch_import import Imported
+
+SQUEEZENET_SUFFIX = ".net"
 CODE_BITS, GAP_BITS = 8, 4
 SIZE = 227
 RESIZED = 256
@@ -55,6 +58,13 @@ def load_squeezenet(path: Path) -> Graph:
         return _Network(_Reader(data)).graph()
     except DamagedFileError as error:
         raise _bad(path, str(error)) from None
+
+
+def import_squeezenet(path: Path, name: str) -> Imported:
+    """Like `load_squeezenet`, under another name if one is given; the tables are no parameters."""
+    graph = load_squeezenet(path)
+    tables = sum(graph.types[node.args[1]].elements for node in graph.nodes if isinstance(node.op, Decode))
+    return Imported(replace(graph, name=name or graph.name), graph.params - tables, 0)
 
 
 def caffe_input(photo: NDArray[np.uint8]) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bitkiln.ir import Graph, Location, fail, single_input
 
+from .deep_compression import SQUEEZENET_SUFFIX, import_squeezenet
 from .model_reference import load_model, parse_reference
 from .model_zoo import is_zoo_reference, load_zoo_model
 from .pt2_import import import_pt2_counting
@@ -21,7 +22,7 @@ def model_file(reference: str) -> Path:
     """Return the file that `reference` names, or the package; raises ToolError `bad-model-reference`."""
     if is_zoo_reference(reference):
         return Path(reference.partition(":")[0])
-    return Path(reference) if reference.endswith(".pt2") else parse_reference(reference).file
+    return Path(reference) if reference.endswith((".pt2", SQUEEZENET_SUFFIX)) else parse_reference(reference).file
 
 
 def import_reference(
@@ -29,7 +30,8 @@ def import_reference(
 ) -> Graph:
     """Return the canonical float Graph of `reference`; its name defaults to the file's.
 
-    A `.pt2` file brings its shapes and weights along; a factory needs `input_shape`, and takes `weights` if given.
+    A `.pt2` file, or the `.net` of Deep Compression, brings its shapes and weights along; a factory needs
+    `input_shape`, and takes `weights` if given.
     Raises a ToolError for every mistake.
     """
     return import_counting(reference, input_shape, weights, name).graph
@@ -45,7 +47,8 @@ def import_counting(
             return _import_factory(reference, file, input_shape, weights, name)
     if weights is not None:
         raise fail("unexpected-weights", f"{file} holds its own weights", hint=f"leave {weights} out")
-    imported = import_pt2_counting(file, name)
+    is_squeezenet = file.suffix == SQUEEZENET_SUFFIX
+    imported = import_squeezenet(file, name) if is_squeezenet else import_pt2_counting(file, name)
     shape = single_input(imported.graph).type.shape
     if input_shape is not None and shape != input_shape:
         message = f"The model takes the input shape {list(shape)}, not {list(input_shape)}"

@@ -8,11 +8,12 @@ from .numbers import Bipolar, Codebook, Float, Int, Number, Ternary, parse_numbe
 from .plan import Plan, Stage, Stream
 from .ranges import code_ranges, exact_dtype, is_quantised, product_range
 from .spec import from_plain, to_plain
-from .store import load_graph, save_graph, write_whole
+from .store import KILN_SUFFIX, load_graph, save_graph, write_whole
 from .text import parse_graph, print_graph, print_node
 from .types import TensorType, parse_type, storage_dtype
 
 __all__ = [
+    "KILN_SUFFIX",
     "Bipolar",
     "Builder",
     "Codebook",

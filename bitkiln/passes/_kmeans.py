@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 MAX_OPTIMAL = 1 << 12
 """Distinct values up to which the optimum is found; above it starts Lloyd's iteration from that of as many cells."""
-MAX_STEPS = 10_000
+MAX_STEPS = 5000
 MAX_ROUNDS = 32
 _CHUNK = 1 << 20
 

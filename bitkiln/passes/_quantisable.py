@@ -22,6 +22,7 @@ from bitkiln.ir.ops import (
 )
 
 from ._activations import MOVES, is_supported_clip
+from ._shared import unshare
 
 
 def has_codes(graph: Graph) -> bool:
@@ -35,6 +36,7 @@ def has_codes(graph: Graph) -> bool:
 
 def check_quantisable(graph: Graph) -> None:
     """Raise ToolError with one `unsupported-op` for every node that has no integer form, or `already-quantised`."""
+    graph = unshare(graph)
     if has_codes(graph):
         raise fail(
             "already-quantised",

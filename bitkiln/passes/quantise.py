@@ -26,6 +26,7 @@ from ._base import Context, Keeps, Pass
 from ._data import check_samples
 from ._integer import IntegerForm
 from ._quantisable import check_quantisable, expand_scale_shift
+from ._shared import unshare
 from ._weights import weight_number
 from .calibrate import Calibration, calibrate
 
@@ -86,6 +87,7 @@ class Quantise(Pass):
 
     def run(self, graph: Graph, context: Context) -> Graph:
         """Return the integer graph; raises ToolError for unsupported operations, unfit samples and unknown layers."""
+        graph = unshare(graph)
         check_quantisable(graph)
         check_samples(graph, context.calibration, "calibration data")
         graph = hoist_activations(expand_scale_shift(graph))
