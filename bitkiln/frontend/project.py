@@ -100,8 +100,8 @@ _TABLES = ("model", "data", "passes", "plan", "simulate", "verify", "build", "ou
 def load_project(path: Path) -> Project:
     """Read `path` (a project.toml, or a folder that holds one).
 
-    Raises ToolError `missing-file`, `bad-toml`, `unknown-key`, `missing-key`, `bad-value`, `unknown-pass` or
-    `unknown-board`.
+    Raises ToolError `missing-file`, `bad-toml`, `unknown-key`, `missing-key`, `bad-value`, `unknown-pass`,
+    `unknown-board`, `unknown-technology`, and what is wrong with a single option.
     """
     file = path / "project.toml" if path.is_dir() else path
     tables = _parse(file)
