@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,8 +90,15 @@ def file_digest(path: Path) -> str:
 
 
 def source_digest(folder: Path) -> str:
-    """Return the SHA-256 of the Python files in `folder`: a model file may import its neighbours."""
-    return digest_of({path.name: file_digest(path) for path in sorted(folder.glob("*.py")) if path.is_file()})
+    """Return the SHA-256 of the Python files that a model file in `folder` can import from there.
+
+    Folders count if Python can name them: `blocks`, but neither `.venv` nor `site-packages`.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name.isidentifier() and name != "__pycache__"]
+        found += [path for name in names if name.endswith(".py") and (path := Path(place, name)).is_file()]
+    return digest_of({str(path.relative_to(folder)): file_digest(path) for path in sorted(found)})
 
 
 @cache

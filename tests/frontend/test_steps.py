@@ -138,6 +138,20 @@ def test_the_digest_of_sources_is_that_of_the_python_files(tmp_path: Path) -> No
     assert source_digest(tmp_path) != first
 
 
+def test_the_digest_of_sources_knows_packages(tmp_path: Path) -> None:
+    inner = tmp_path / "blocks" / "inner"
+    for folder in (inner, tmp_path / ".venv", tmp_path / "site-packages", tmp_path / "__pycache__"):
+        folder.mkdir(parents=True)
+    (tmp_path / "model.py").write_text("from blocks.inner.head import Head\n")
+    (inner / "head.py").write_text("x = 1\n")
+    first = source_digest(tmp_path)
+    for folder in (".venv", "site-packages", "__pycache__"):
+        (tmp_path / folder / "other.py").write_text("not importable by this name\n")
+    assert source_digest(tmp_path) == first
+    (inner / "head.py").write_text("x = 2\n")
+    assert source_digest(tmp_path) != first
+
+
 def test_digests() -> None:
     assert digest_of({"b": [1, 2.5], "a": None}) == digest_of({"a": None, "b": [1, 2.5]})
     assert digest_of([1]) != digest_of(["1"])
