@@ -110,8 +110,11 @@ def bar_chart(title: str, note: str, rows: Sequence[Row], keys: Sequence[Key] = 
 
 
 def fall_chart(title: str, note: str, falls: Sequence[Fall], keys: Sequence[Key] = ()) -> Chart:
-    """Lay out one bar a step on a logarithmic scale, whose left end is a little below the least of all sizes."""
-    sizes = [math.log10(size) for fall in falls for size in (fall.before, fall.after)]
+    """Lay out one bar a step on a logarithmic scale, whose left end is a little below the least of all sizes.
+
+    What is nothing is at the left end. At least one size is more.
+    """
+    sizes = [math.log10(size) for fall in falls for size in (fall.before, fall.after) if size > 0]
     least, most = min(sizes) - _MARGIN_DECADES, max(sizes)
     scale = 100.0 / (most - least)
     marks: list[Mark] = []
@@ -120,8 +123,9 @@ def fall_chart(title: str, note: str, falls: Sequence[Fall], keys: Sequence[Key]
         top = number * ROW_PIXELS
         texts.append(Text("0", top + _TEXT_BASE, shortened(fall.label, _LABEL_LENGTH), "name"))
         texts.append(Text("100%", top + _TEXT_BASE, fall.value, "value"))
-        ends = sorted((math.log10(size) - least) * scale for size in (fall.before, fall.after))
-        marks.append(Mark("0%", top + _BAR_TOP, _percent(ends[0]), _BAR_PIXELS, "track", fall.title))
+        ends = sorted((math.log10(size) - least) * scale if size > 0 else 0.0 for size in (fall.before, fall.after))
+        if ends[0]:
+            marks.append(Mark("0%", top + _BAR_TOP, _percent(ends[0]), _BAR_PIXELS, "track", fall.title))
         width = _percent(max(_LEAST_PERCENT, ends[1] - ends[0]))
         marks.append(Mark(_percent(ends[0]), top + _BAR_TOP, width, _BAR_PIXELS, fall.colour, fall.title))
     return Chart(title, note, len(falls) * ROW_PIXELS, tuple(marks), tuple(texts), tuple(keys), "")

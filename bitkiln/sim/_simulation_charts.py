@@ -199,18 +199,19 @@ def waterfall_chart(steps: Sequence[Step], technology: Technology) -> Chart:
     falls = []
     for number, step in enumerate(steps):
         before = steps[max(0, number - 1)].energy
-        if number == 0:
-            times, colour = "", "busy"
-        elif step.factor >= 1:
+        if number == 0 or step.factor == 1:
+            times, colour = "", _OTHER_ROLE
+        elif step.factor > 1:
             times, colour = f", {ratio_text(step.factor)} less", "saved"
         else:
             times, colour = f", {ratio_text(1 / step.factor)} more", "added"
         value = f"{spent_text(step.energy, technology)}{times}"
-        after = min(each.energy for each in steps) if number == 0 else step.energy
+        after = 0.0 if number == 0 else step.energy
         falls.append(Fall(step.name, value, before, after, colour, f"{step.name}: {step.detail}"))
-    total = ratio_text(steps[0].energy / steps[-1].energy)
+    end = steps[-1].energy
+    total = f", {ratio_text(steps[0].energy / end)} less in the end" if end else ""
     note = (
-        f"Energy of one batch on a logarithmic scale, {total} less in the end. Above, only weights are fetched; "
+        f"Energy of one batch on a logarithmic scale{total}. Above, only weights are fetched; "
         f"the last two steps add what that leaves out. Prices: {technology.title}."
     )
     keys = (Key("saved", "saved by a step"), Key("added", "added by a step"))

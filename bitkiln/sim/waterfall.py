@@ -30,7 +30,10 @@ _MATRIX = (Role.WEIGHTS, Role.INDICES, Role.POINTERS)
 
 @dataclass(frozen=True)
 class Step:
-    """Energy of all layers after one step, in the technology's unit; `factor` is how many times less than before."""
+    """Energy of all layers after one step, in the technology's unit.
+
+    `factor` is how many times less that is than before; 1 where either is nothing.
+    """
 
     name: str
     detail: str
@@ -70,10 +73,10 @@ def waterfall(layers: Sequence[Layer], accelerator: Accelerator, technology: Tec
         ("with all that finds them", f"row indices, fillers, pointers, whole words; memories of {sizes}", matrix),
         ("with arithmetic", "multiplications, sums, queues, activations: all that the engine counts", matrix + rest),
     )
-    before = [energy for _, _, energy in steps]
+    before = [steps[0][2], *(energy for _, _, energy in steps[:-1])]
     return tuple(
-        Step(name, detail, energy, before[max(0, number - 1)] / energy if energy else 1.0)
-        for number, (name, detail, energy) in enumerate(steps)
+        Step(name, detail, energy, last / energy if last and energy else 1.0)
+        for (name, detail, energy), last in zip(steps, before, strict=True)
     )
 
 
