@@ -48,8 +48,8 @@ def find_mapping(problem: Problem, prices: Prices) -> Mapping:
     The number of images and of filters in the buffer are divisors. Raises `sram-too-small` and `pads-too-small`.
     """
     _check_pads(problem)
-    options = list(_all_sets(problem))
-    slowest = min(_fewest_cycles(problem, option) for option in options) / LEAST_SHARE
+    options = list(all_sets(problem))
+    slowest = min(fewest_cycles(problem, option) for option in options) / LEAST_SHARE
     for limit in (slowest, math.inf):
         best, least = None, (math.inf, math.inf)
         for cost, option, images, filters in _by_traffic(problem, options, prices):
@@ -81,8 +81,8 @@ def _check_pads(problem: Problem) -> None:
             )
 
 
-def _all_sets(problem: Problem) -> Iterator[Sets]:
-    """Strips of every useful height. One wider than the array continues in the sets below it."""
+def all_sets(problem: Problem) -> Iterator[Sets]:
+    """Give strips of every useful height. One wider than the array continues in the sets below it."""
     array, height = problem.array, problem.layer.output[0]
     folds = -(-problem.layer.kernel[0] // array.rows)
     filter_rows = -(-problem.layer.kernel[0] // folds)
@@ -121,7 +121,8 @@ def _spots(problem: Problem, option: Sets, filters: int) -> tuple[NDArray[np.int
     return t, r, np.minimum(option.sets // (t * r), problem.layer.groups)
 
 
-def _fewest_cycles(problem: Problem, option: Sets) -> int:
+def fewest_cycles(problem: Problem, option: Sets) -> int:
+    """Return the cycles of the fastest use of the sets, whatever it moves."""
     filters = problem.layer.group_filters
     t, r, u = _spots(problem, option, filters)
     one = np.ones_like(t)
