@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Tested:
+class Accuracies:
     """Accuracies (0 to 1) on `images` test images."""
 
     float_: float
@@ -131,7 +131,7 @@ class Pipeline:
         compressed = run_passes(graph, self.project.passes, context)
         self.progress("accuracy", 0)
         test_x, test_y = self.test_set
-        tested = Tested(accuracy(graph, test_x, test_y), accuracy(compressed, test_x, test_y), len(test_x))
+        tested = Accuracies(accuracy(graph, test_x, test_y), accuracy(compressed, test_x, test_y), len(test_x))
         save_graph(compressed, self.folder / GRAPH)
         self._write_json(ACCURACY, tested)
         return GRAPH, ACCURACY

@@ -36,10 +36,14 @@ def assemble_report(pipeline: Pipeline) -> tuple[str, str]:
 
 
 def _report(pipeline: Pipeline) -> Report:
-    from .pipeline import ACCURACY, BUILD, FLOAT_GRAPH, GRAPH, VERIFY, Built, Tested  # noqa: PLC0415  # it imports us
+    from .pipeline import ACCURACY, BUILD, FLOAT_GRAPH, GRAPH, VERIFY, Accuracies, Built  # noqa: PLC0415  # it imports us
 
     imported, compressed = load_graph(pipeline.folder / FLOAT_GRAPH), load_graph(pipeline.folder / GRAPH)
-    tested, verified, board = pipeline.read(Tested, ACCURACY), pipeline.read(Verified, VERIFY), pipeline.project.board
+    tested, verified, board = (
+        pipeline.read(Accuracies, ACCURACY),
+        pipeline.read(Verified, VERIFY),
+        pipeline.project.board,
+    )
     built = pipeline.read(Built, BUILD) if board else None
     file = pipeline.project.file
     return Report(

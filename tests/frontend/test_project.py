@@ -213,14 +213,14 @@ def test_no_file(path: str, tmp_path: Path) -> None:
         (
             "[1, 1, 8, 8]",
             "[2, 1, 8, 8]",
-            "error[bad-value]: project.toml [model].input_shape: expected [1, ...], a batch of one sample with sizes of "
-            "at least 1, not [2, 1, 8, 8]",
+            "error[bad-value]: project.toml [model].input_shape: expected [1, ...], a batch of one sample with sizes "
+            "of at least 1, not [2, 1, 8, 8]",
         ),
         (
             "[1, 1, 8, 8]",
             "[1, 1, 8, 0]",
-            "error[bad-value]: project.toml [model].input_shape: expected [1, ...], a batch of one sample with sizes of "
-            "at least 1, not [1, 1, 8, 0]",
+            "error[bad-value]: project.toml [model].input_shape: expected [1, ...], a batch of one sample with sizes "
+            "of at least 1, not [1, 1, 8, 0]",
         ),
         (
             "[data]",
