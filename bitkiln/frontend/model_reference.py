@@ -14,7 +14,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -89,6 +89,14 @@ def parse_reference(reference: str) -> ModelReference:
     return parsed
 
 
+def source_root(file: Path) -> Path:
+    """Return the folder that `file` imports from: its own, or that of the outermost package that it belongs to."""
+    folder = file.resolve().parent
+    while folder.name.isidentifier() and (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
 def _parse_call(file: Path, call: str) -> ModelReference | None:
     match ast.parse(call, mode="eval").body:
         case ast.Name(name):
@@ -116,7 +124,8 @@ def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise fail("missing-file", "The model file does not exist", Location(str(file)))
     source = str(file.resolve())
-    name = f"{_PRIVATE_PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    packages = Path(source).parent.relative_to(source_root(file)).parts
+    name = ".".join((*packages, f"{_PRIVATE_PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:12]}"))
     loader = _SourceLoader(name, source)
     spec = importlib.util.spec_from_file_location(name, source, loader=loader)
     assert spec is not None
@@ -133,27 +142,30 @@ def _import_file(file: Path) -> ModuleType:
 
 @contextmanager
 def _siblings_importable(file: Path) -> Iterator[None]:
-    """Let modules beside `file` be imported inside the block; they and every change to sys.path go afterwards."""
-    folder = file.resolve().parent
+    """Let modules beside `file`, and the package that holds it, be imported inside the block.
+
+    They and every change to sys.path go afterwards.
+    """
+    folders = {file.resolve().parent: None, source_root(file): None}
     path, known = list(sys.path), set(sys.modules)
-    sys.path.insert(0, str(folder))
+    sys.path[:0] = map(str, folders)
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path[:] = path
-        siblings = {name for name, found in sys.modules.items() if name not in known and _lies_in(folder, found)}
+        siblings = {name for name, found in sys.modules.items() if name not in known and _lies_in(folders, found)}
         for name in list(sys.modules):
-            if name.partition(".")[0] in siblings:
+            if name.partition(".")[0] in siblings and _PRIVATE_PREFIX not in name:
                 del sys.modules[name]
 
 
-def _lies_in(folder: Path, module: ModuleType) -> bool:
-    """Tell whether `module` is folder/name.py or the package folder/name, with or without an __init__.py."""
-    if module.__name__.startswith(_PRIVATE_PREFIX):
+def _lies_in(folders: Collection[Path], module: ModuleType) -> bool:
+    """Tell whether `module` is a folder/name.py or a package folder/name, with or without an __init__.py."""
+    if _PRIVATE_PREFIX in module.__name__:
         return False
     places: list[str] = [*getattr(module, "__path__", ()), getattr(module, "__file__", None) or ""]
-    return any(Path(place).parent == folder for place in places)
+    return any(Path(place).parent in folders for place in places)
 
 
 def _find_factory(module: ModuleType, reference: ModelReference) -> Callable[..., object]:
@@ -190,7 +202,7 @@ def _check_arguments(factory: Callable[..., object], reference: ModelReference) 
 def _definition(factory: Callable[..., object], file: Path) -> Location:
     """Return the line of the factory, if it is a function of this file."""
     code = getattr(factory, "__code__", None)
-    is_here = getattr(factory, "__module__", "").startswith(_PRIVATE_PREFIX)
+    is_here = _PRIVATE_PREFIX in getattr(factory, "__module__", "")
     return Location(str(file), code.co_firstlineno if is_here and isinstance(code, CodeType) else 0)
 
 

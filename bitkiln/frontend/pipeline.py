@@ -21,6 +21,7 @@ from bitkiln.sim.queues import size_queues
 
 from .datasets import Dataset, calibration_inputs, check_shape, load_dataset
 from .import_model import import_reference, model_file
+from .model_reference import source_root
 from .project import Project
 from .steps import Step, file_digest, source_digest
 
@@ -101,7 +102,7 @@ class Pipeline:
     def _import_key(self) -> object:
         file, weights = model_file(self.project.reference), self.project.weights
         own = file_digest(file) if file.is_file() else ""
-        sources = source_digest(file.parent) if file.suffix == ".py" else ""
+        sources = source_digest(source_root(file)) if file.suffix == ".py" else ""
         digest = file_digest(weights) if weights and weights.is_file() else ""
         return [to_plain(self.project.model), self.project.name, own, sources, digest]
 

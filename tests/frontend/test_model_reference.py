@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bitkiln.frontend.model_reference import ModelReference, load_model, parse_reference
+from bitkiln.frontend.model_reference import ModelReference, load_model, parse_reference, source_root
 from bitkiln.ir import Diagnostic, ToolError
 
 HEADER = "from torch import nn\n\n"
@@ -227,6 +227,22 @@ def test_two_models_each_have_their_own_siblings(tmp_path: Path) -> None:
         assert (module.in_features, module.out_features) == (width, width + 1)
     assert sys.path == path
     assert {name for name in set(sys.modules) - modules if not name.startswith("_bitkiln_model_")} == set()
+
+
+@pytest.mark.parametrize("line", ["from ..layers import width", "from package.layers import width"])
+def test_model_inside_a_package_imports_from_it(tmp_path: Path, line: str) -> None:
+    inner = tmp_path / "package" / "nets"
+    inner.mkdir(parents=True)
+    for folder in (inner, inner.parent):
+        (folder / "__init__.py").touch()
+    file = inner / "model.py"
+    file.write_text(HEADER + f"{line}\ndef build():\n    return nn.Linear(2, width)\n")
+    for width in (3, 4):
+        (inner.parent / "layers.py").write_text(f"width = {width}\n")
+        assert linear(load_model(str(file))).out_features == width
+    assert source_root(file) == tmp_path
+    assert str(tmp_path) not in sys.path
+    assert not any(name.partition(".")[0] == "package" for name in sys.modules if "_bitkiln_model_" not in name)
 
 
 def test_sys_path_is_restored_when_the_model_raises_or_changes_it(tmp_path: Path) -> None:
