@@ -6,7 +6,7 @@ A reader on a small machine needs this folder and nothing else of bitkiln; `docs
 from ._cursor import DamagedFileError
 from .bits import pack_bits, packed_bytes, unpack_bits
 from .huffman import LENGTH_LIMIT, code_lengths, huffman_decode, huffman_encode
-from .kiln import MAGIC, STORAGE_RULE, VERSION, Container, is_kiln, read_kiln, write_kiln
+from .kiln import MAGIC, MAX_TEXT_BYTES, STORAGE_RULE, VERSION, Container, is_kiln, read_kiln, write_kiln
 from .layouts import BitMap, Compressed, Order
 from .relative import MAX_GAP_BITS, MIN_GAP_BITS, Relative, relative_decode, relative_encode
 from .stream import Form
@@ -16,6 +16,7 @@ __all__ = [
     "LENGTH_LIMIT",
     "MAGIC",
     "MAX_GAP_BITS",
+    "MAX_TEXT_BYTES",
     "MIN_GAP_BITS",
     "STORAGE_RULE",
     "VERSION",

@@ -11,7 +11,7 @@ from typing import assert_never
 
 import torch
 
-from bitkiln.coding import DamagedFileError, Record, StoredTensor, read_kiln, write_kiln
+from bitkiln.coding import MAX_TEXT_BYTES, DamagedFileError, Record, StoredTensor, read_kiln, write_kiln
 
 from .diagnostics import ToolError, fail
 from .graph import Const, Graph
@@ -20,14 +20,16 @@ from .text import parse_graph, print_graph
 
 
 def encode_kiln(graph: Graph) -> bytes:
-    """Return the container's bytes, whose number is what reports call stored bytes."""
-    return write_kiln(print_graph(graph), [_stored(const) for const in graph.consts])[0]
+    """Return the container's bytes, whose number is what reports call stored bytes.
+
+    Raises ToolError `too-large` for a graph whose text alone has more than 16 MiB.
+    """
+    return _written(graph)[0]
 
 
 def stored_records(graph: Graph) -> dict[str, Record]:
     """Return how each constant is stored in the container, by name."""
-    records = write_kiln(print_graph(graph), [_stored(const) for const in graph.consts])[1]
-    return {const.name: record for const, record in zip(graph.consts, records, strict=True)}
+    return {const.name: record for const, record in zip(graph.consts, _written(graph)[1], strict=True)}
 
 
 def decode_kiln(data: bytes, where: str) -> Graph:
@@ -53,6 +55,14 @@ def load_kiln(path: Path) -> Graph:
     except OSError as error:
         raise fail("bad-kiln-file", f"{path} cannot be read: {error.strerror or error}") from None
     return decode_kiln(data, str(path))
+
+
+def _written(graph: Graph) -> tuple[bytes, tuple[Record, ...]]:
+    text = print_graph(graph)
+    if len(text) > MAX_TEXT_BYTES:
+        message = f"the text of {graph.name} has {len(text)} bytes; a container takes at most {MAX_TEXT_BYTES}"
+        raise fail("too-large", message, hint="write a graph file, without .kiln")
+    return write_kiln(text, [_stored(const) for const in graph.consts])
 
 
 def _stored(const: Const) -> StoredTensor:

@@ -109,6 +109,18 @@ def test_findings_in_the_graph_name_the_file() -> None:
     )
 
 
+def test_text_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitkiln.ir.kiln.MAX_TEXT_BYTES", 50)
+    build = Builder("g" * 30)
+    graph = build.graph((build.constant("w", TensorType((1,), Float()), torch.ones(1)),))
+    with pytest.raises(ToolError) as caught:
+        encode_kiln(graph)
+    assert str(caught.value) == (
+        f"error[too-large]: the text of {'g' * 30} has 67 bytes; a container takes at most 50\n"
+        "  help: write a graph file, without .kiln"
+    )
+
+
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     for path in (tmp_path / "a.kiln", tmp_path):
         with pytest.raises(ToolError) as caught:
