@@ -35,6 +35,7 @@ def run_layer(
         case ZeroSkip() as engine:
             return zero_skip(layer, engine, accelerator, tuning, resident)
         case Streaming():
-            raise unmappable(layer, accelerator, "it has no engine for single layers", ("systolic",))
+            why = "it is generated for a quantised graph, and this is a layer on its own"
+            raise unmappable(layer, accelerator, why, ("systolic", "vector", "row_stationary", "zero_skip"))
         case _:
             assert_never(accelerator.engine)

@@ -148,12 +148,9 @@ class _Runner:
     _known: dict[tuple[Layer, Residence], tuple[LayerRun, KindEnergy]] = field(default_factory=dict)
 
     def run(self, layer: Layer, residence: Residence) -> tuple[LayerRun, KindEnergy]:
-        shape = self._shape(layer)
-        key = (shape, residence)
-        if shape.weights is not None or shape.activations is not None:
-            key = (layer, residence)  # names are unique in a workload, and the values belong to them
+        key = (self._key(layer), residence)
         if key not in self._known:
-            run = run_layer(shape, self.accelerator, Tuning(self.objective, self.technology), residence)
+            run = run_layer(layer, self.accelerator, Tuning(self.objective, self.technology), residence)
             self._known[key] = run, counts_energy(run.counts, self.technology)
         return self._known[key]
 
@@ -173,16 +170,14 @@ class _Runner:
             case Objective.CYCLES:
                 return float(run.cycles), float(run.counts.bits(Level.DRAM))
 
-    def _shape(self, layer: Layer) -> Layer:
-        """The layer as its engine sees it: without values where only their number or density matters."""
-        match self.accelerator.engine:
-            case Eie() | ZeroSkip():
-                return layer
-            case RowStationary():
-                bare = replace(layer, given_activation_density=layer.activation_density)
-            case _:
-                bare = layer
-        return replace(bare, name="", place="", source="", weights=None, activations=None)
+    def _key(self, layer: Layer) -> Layer:
+        """What the engine's result depends on: on values only where it is not their number or density that matters."""
+        engine = self.accelerator.engine
+        if isinstance(engine, Eie | ZeroSkip) and (layer.weights is not None or layer.activations is not None):
+            return layer  # names are unique in a workload, and the values belong to them
+        if isinstance(engine, RowStationary):
+            layer = replace(layer, given_activation_density=layer.activation_density)
+        return replace(layer, name="", place="", source="", weights=None, activations=None)
 
 
 def with_dram(technology: Technology, kind: DramKind) -> Technology:

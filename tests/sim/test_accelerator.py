@@ -79,7 +79,8 @@ def test_dataflow_is_a_choice_of_systolic_arrays() -> None:
         (
             changed("[systolic]", "[systolics]"),
             "error[unknown-key]: t.toml: unknown key 'systolics'\n"
-            "  help: did you mean systolic? Known: clock_hz, dram, eie, name, numbers, row_stationary, sram, streaming, systolic, technology, title, vector, xnor, zero_skip",
+            "  help: did you mean systolic? Known: clock_hz, dram, eie, name, numbers, row_stationary, sram, "
+            "streaming, systolic, technology, title, vector, xnor, zero_skip",
         ),
         (
             changed('dataflow = "ws"', 'dataflow = "rs"'),

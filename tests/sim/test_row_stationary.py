@@ -6,6 +6,7 @@ import csv
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -217,7 +218,7 @@ def test_a_mapping_may_be_slower_only_by_so_much(chip: Accelerator) -> None:
         ),
     ],
 )
-def test_pads_that_hold_no_row(chip: Accelerator, change: dict[str, int], layer: Layer, message: str) -> None:
+def test_pads_that_hold_no_row(chip: Accelerator, change: dict[str, Any], layer: Layer, message: str) -> None:
     assert chip.row_stationary is not None
     array = replace(chip.row_stationary, **change)
     with pytest.raises(ToolError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_another_batch_keeps_the_weights_only() -> None:
         ({"given_activation_density": -0.1}, "layer conv: the activation density must be between 0 and 1, not -0.1"),
     ],
 )
-def test_what_is_no_layer(change: dict[str, object], message: str) -> None:
+def test_what_is_no_layer(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ToolError) as error:
         replace(convolution(8, 4, 6, 3), **change)
     assert str(error.value) == f"error[bad-layer]: {message}"

@@ -29,13 +29,13 @@ class Walk:
         positions = list(self._positions())
         filters = _parts(self.layer.group_filters, self.filters)
         channels = _parts(self.layer.channels // self.layer.groups, self.channels)
-        tiles: dict[Loop, list[object]] = {
-            Loop.POSITIONS: list(range(len(positions))),
-            Loop.FILTERS: list(range(len(filters))),
-            Loop.CHANNELS: list(range(len(channels))),
+        tiles = {
+            Loop.POSITIONS: range(len(positions)),
+            Loop.FILTERS: range(len(filters)),
+            Loop.CHANNELS: range(len(channels)),
         }
-        held: dict[str, tuple[object, object] | None] = {"weights": None, "inputs": None, "outputs": None}
-        seen: set[tuple[object, object]] = set()
+        held: dict[str, tuple[int, int] | None] = {"weights": None, "inputs": None, "outputs": None}
+        seen: set[tuple[int, int]] = set()
         for place in itertools.product(*(tiles[loop] for loop in self.order)):
             at = dict(zip(self.order, place, strict=True))
             p, n, c = (at[loop] for loop in Loop)
