@@ -65,13 +65,18 @@ def read_idx_folder(folder: Path) -> RawData:
             Location(str(folder)),
             MNIST_HINT,
         )
-    paths = [path for name in _MNIST_FILES if (path := _find_idx(folder, name)) is not None]
+    paths = idx_files(folder)
     train_x, train_y, test_x, test_y = (read_idx(path) for path in paths)
     names = [str(path) for path in paths]
     return RawData(
         RawSet(_with_channel(train_x), train_y, names[0], names[1]),
         RawSet(_with_channel(test_x), test_y, names[2], names[3]),
     )
+
+
+def idx_files(folder: Path) -> tuple[Path, ...]:
+    """Return those of MNIST's four files that are there; the plain one, where there is a gzipped one as well."""
+    return tuple(path for name in _MNIST_FILES if (path := _find_idx(folder, name)) is not None)
 
 
 def _find_idx(folder: Path, name: str) -> Path | None:

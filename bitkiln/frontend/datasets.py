@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bitkiln.ir import Location, fail, known_names
 
-from ._data_sources import MNIST_HINT, RawSet, read_digits, read_idx_folder, read_npz
+from ._data_sources import MNIST_HINT, RawSet, idx_files, read_digits, read_idx_folder, read_npz
 
 
 class DataFormat(Enum):
@@ -139,6 +139,19 @@ def load_dataset(spec: DataSpec) -> Dataset:
             Location(raw.test.inputs_name),
         )
     return Dataset(train_x, train_y, test_x, test_y, name=spec.path or spec.format.value)
+
+
+def data_files(spec: DataSpec) -> tuple[Path, ...]:
+    """Return the files that `load_dataset` reads, as far as they are there."""
+    path = Path(spec.path)
+    match spec.format:
+        case DataFormat.IDX:
+            return idx_files(path)
+        case DataFormat.NPZ:
+            return (path,) if path.is_file() else ()
+        case DataFormat.DIGITS:
+            return ()
+    assert_never(spec.format)
 
 
 def calibration_inputs(dataset: Dataset, samples: int) -> npt.NDArray[np.float32]:

@@ -19,7 +19,7 @@ from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
 
-from .datasets import Dataset, calibration_inputs, check_shape, load_dataset
+from .datasets import Dataset, calibration_inputs, check_shape, data_files, load_dataset
 from .import_model import import_reference, model_file
 from .model_reference import source_root
 from .project import Project
@@ -113,11 +113,10 @@ class Pipeline:
         return (FLOAT_GRAPH,)
 
     def _data_key(self) -> object:
-        path = self.project.root / self.project.data.path
-        files = [path] if path.is_file() else sorted(path.glob("*")) if self.project.data.path else []
+        found = [(file, file.stat()) for file in data_files(self.project.data.relative_to(self.project.root))]
         return [
             to_plain(self.project.data),
-            [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+            [[file.name, status.st_size, status.st_mtime_ns] for file, status in found],
         ]
 
     def _compress_key(self) -> object:

@@ -18,6 +18,7 @@ from bitkiln.frontend.datasets import (
     DataSpec,
     calibration_inputs,
     check_shape,
+    data_files,
     load_dataset,
 )
 from bitkiln.ir import Diagnostic, ToolError, from_plain
@@ -368,6 +369,20 @@ def test_spec_that_does_not_fit_the_samples(tmp_path: Path, table: dict[str, obj
     path = write_npz(tmp_path, arrays()).path
     found = refused(from_plain(DataSpec, {"format": "npz", "path": path, **table}, "project.toml [data]"))
     assert (found.slug, found.message) == ("data-mismatch", message)
+
+
+def test_the_files_of_a_set_are_those_that_are_read(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    (tmp_path / f"{MNIST_NAMES[1]}.gz").touch()
+    (tmp_path / MNIST_NAMES[2]).rename(tmp_path / f"{MNIST_NAMES[2]}.gz")
+    (tmp_path / "build").mkdir()
+    found = data_files(DataSpec(DataFormat.IDX, str(tmp_path)))
+    assert [path.name for path in found] == [*MNIST_NAMES[:2], f"{MNIST_NAMES[2]}.gz", MNIST_NAMES[3]]
+    archive = tmp_path / "data.npz"
+    assert data_files(DataSpec(DataFormat.NPZ, str(archive))) == ()
+    archive.touch()
+    assert data_files(DataSpec(DataFormat.NPZ, str(archive))) == (archive,)
+    assert data_files(DataSpec(DataFormat.DIGITS)) == ()
 
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
