@@ -1,9 +1,10 @@
-"""What compression saves on AlexNet's last three layers: Deep Compression's argument from counts, prices and the engine.
+"""What compression saves on AlexNet's last three layers: Deep Compression's argument from counts and prices.
 
     python benchmarks/waterfall.py
     python benchmarks/waterfall.py -t 45nm  # with Horowitz's SRAM instead of that of EIE's Table I
 
-Han et al., EIE, ISCA 2016, section VI-B print 120 (SRAM instead of DRAM), 10 (zeros), 8 (shared weights), 3 (activations).
+Han et al., EIE, ISCA 2016, section VI-B, print 120 (SRAM instead of DRAM), 10 (zeros), 8 (shared weights), 3
+(activations).
 """
 
 from __future__ import annotations

@@ -150,9 +150,7 @@ def test_twice_the_elements_never_slow_eie_down(layer: Layer, elements: int) -> 
     layer = replace(layer, weights=weights, activations=activations)
     wide = replace(chip, sram=(replace(chip.sram[0], capacity_bytes=1 << 24), chip.sram[1]))
     some, more = (
-        run_layer(
-            layer, replace(chip, sram=(memory, chip.sram[1]), eie=replace(chip.eie, elements=count)), resident=STAYS
-        )
+        run_layer(layer, replace(wide, eie=replace(chip.eie, elements=count)), resident=STAYS)
         for count in (elements, 2 * elements)
     )
     assert more.cycles <= some.cycles
