@@ -4,6 +4,7 @@ from ._base import Context, Keeps, Pass, Progress, no_progress
 from ._kmeans import Initialisation
 from ._pipeline import PASSES, Canonicalise, read_passes, run_passes
 from ._quantisable import check_quantisable
+from ._shared import unshare
 from .accuracy import accuracy, class_count
 from .calibrate import Calibration, calibrate
 from .canonicalise import canonicalise
@@ -39,4 +40,5 @@ __all__ = [
     "read_passes",
     "run_passes",
     "schedule",
+    "unshare",
 ]

@@ -28,6 +28,7 @@ from bitkiln.ir.ops import (
     Reshape,
     ScaleShift,
 )
+from bitkiln.passes import unshare
 
 from .workload import Layer, LayerKind, Values, Workload
 
@@ -41,8 +42,9 @@ def workload_of(graph: Graph, batch: int = 1) -> Workload:
     """Return the layers of `graph` for `batch` images.
 
     A transposed convolution is the matrix product before its overlapping sum; attention is its two products. Products
-    of two activations are one group a head and image, as neither side is shared.
+    of two activations are one group a head and image, as neither side is shared. Shared weights count as their values.
     """
+    graph = unshare(graph)
     layers: list[Layer] = []
     for node in graph.nodes:
         layers += [replace(layer, source=_source(graph, node)) for layer in _layers(graph, node, batch)]

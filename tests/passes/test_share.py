@@ -11,6 +11,7 @@ from bitkiln.ir import Graph, ToolError, evaluate, print_graph
 from bitkiln.ir.ops import Linear
 from bitkiln.passes import Initialisation, LayerShare, Quantise, Share, Tune, canonicalise, run_passes
 from bitkiln.passes._shared import unshare
+from bitkiln.sim.graph_workload import workload_of
 
 from .networks import Network, context, mlp, samples
 
@@ -147,6 +148,16 @@ def test_quantise_takes_shared_weights_at_their_values() -> None:
     codes = run_passes(found, (Quantise(per_channel=False),), context(graph))
     assert print_graph(codes) == print_graph(run_passes(plain, (Quantise(per_channel=False),), context(graph)))
     assert len(codes.const["fc1.weight"].data.unique()) <= 8
+
+
+def test_the_simulators_see_the_values_of_shared_weights() -> None:
+    graph = pruned(mlp((20, 30, 10)), "fc1.weight", 0.15)
+    plain, found = workload_of(graph).layers, workload_of(shared(graph, Share(3))).layers
+    assert [layer.name for layer in found] == [layer.name for layer in plain]
+    for one, other in zip(plain, found, strict=True):
+        assert one.weights is not None
+        assert other.weights is not None
+        assert np.array_equal(one.weights == 0, other.weights == 0)
 
 
 def test_plain_graphs_need_no_unsharing() -> None:
