@@ -24,10 +24,12 @@ from ._quant_rules import QUANTISERS
 
 # Elements that may be computed at import beside those of the file: more than any network needs.
 SPARE_ELEMENTS = 1 << 26
+MAX_CLAIMED = 1 << 28
 MAX_WORK = 1 << 33  # products of a constant's computation
 MAX_ELEMENTS = 1 << 31
 PENDING = ("erf.default",)  # part of a pattern; on its own the table refuses it later
 _COSTLY = ("conv", "linear", "matmul", "pool", "upsample")
+_VIEWS = ("aten.t.default", "aten.permute.default", "aten.slice.Tensor", "aten.select.int", "aten.expand.default")
 _MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -92,6 +94,7 @@ class Translation:
     is_parameter: Callable[[str], bool]
     calls: list[Call] = field(default_factory=list)
     results: dict[str, tuple[Live, Call]] = field(default_factory=dict)
+    claimed_elements: int = 0
     leaves: dict[int, tuple[Fixed, Leaf]] = field(default_factory=dict)
     fixed: dict[str, Fixed] = field(default_factory=dict)
 
@@ -319,7 +322,8 @@ class At:
         work = shape.numel()
         if found._schema.name.removeprefix("aten::").startswith(_COSTLY):
             work *= max((operand.data.numel() for operand in operands), default=1)
-        self.spend(shape.numel(), work)
+        if str(found) not in _VIEWS:
+            self.spend(shape.numel(), work)
         scale = operands[0].scale if len(operands) == 1 else None
         return Fixed(operands[0].path if operands else self.name_of("constant"), self._run(found, named, data), scale)
 
@@ -328,6 +332,12 @@ class At:
         self.translation.spare_elements -= elements
         if self.translation.spare_elements < 0 or work > MAX_WORK:
             raise bad_onnx(f"{self.node.op} would compute too large a constant", self.node.loc)
+
+    def claim(self, elements: int) -> None:
+        """Account for a constant of one number, which takes memory only once something is computed of it."""
+        self.translation.claimed_elements += elements
+        if self.translation.claimed_elements > MAX_CLAIMED:
+            raise bad_onnx(f"{self.node.op} makes too large a constant", self.node.loc)
 
     def unsupported(self, reason: str, hint: str = "") -> ToolError:
         name = f"{self.node.domain}.{self.node.op}" if self.node.domain else self.node.op

@@ -83,7 +83,9 @@ class _Fitted:
 def _fitted(at: At, x: Value, window: Window, ceil_mode: bool) -> _Fitted | None:
     """The window with padding that torch has: on both sides alike, or at the front only with windows that may reach
     over the end where that gives as many of them."""
-    sizes = _counts(at, x, window, ceil_mode)
+    sizes = _counts(x, window, ceil_mode)
+    if min(sizes) < 1:
+        raise bad_onnx(f"{at.node.op}: the kernel is larger than the padded image {list(x.shape)}", at.node.loc)
     if any(pad > size // 2 for pad, size in zip(window.begins, window.kernel, strict=True)):
         return None
     if window.is_symmetric:
@@ -91,12 +93,12 @@ def _fitted(at: At, x: Value, window: Window, ceil_mode: bool) -> _Fitted | None
     front = Window(window.kernel, window.stride, window.dilation, window.begins, window.begins)
     for ceils in (False, True):
         is_short = all(begin <= end for begin, end in zip(window.begins, window.ends, strict=True))
-        if is_short and _counts(at, x, front, ceils) == sizes:
+        if is_short and _counts(x, front, ceils) == sizes:
             return _Fitted(front, ceils)
     return None
 
 
-def _counts(at: At, x: Value, window: Window, ceil_mode: bool) -> Ints:
+def _counts(x: Value, window: Window, ceil_mode: bool) -> Ints:
     """Windows along each axis. With `ceil_mode` those that begin behind the image and its front padding are left out,
     as in torch, and in ONNX since opset 22 (before, it did not say)."""
     counts = []
@@ -107,8 +109,6 @@ def _counts(at: At, x: Value, window: Window, ceil_mode: bool) -> Ints:
         count = (-(-room // stride) if ceil_mode else room // stride) + 1
         if ceil_mode and (count - 1) * stride >= size + begin:
             count -= 1
-        if count < 1:
-            raise bad_onnx(f"{at.node.op}: the kernel is larger than the padded image {list(x.shape)}", at.node.loc)
         counts.append(count)
     return tuple(counts)
 

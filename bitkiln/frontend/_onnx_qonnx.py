@@ -73,6 +73,7 @@ def _scaled(
         "hi": limits[1],
         "rounding": rounding.value,
         "truncate": truncate,
+        "by_reciprocal": False,
         "result_scale": tuple(result_scale.reshape(-1).tolist()),
     }
     return at.call(SCALED, arguments, x.shape)

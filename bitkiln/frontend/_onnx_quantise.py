@@ -49,6 +49,7 @@ def quantised(at: At, x: Live, codes: Codes) -> Live:
         "hi": codes.hi - zero_point,
         "rounding": "half_even",
         "truncate": 0,
+        "by_reciprocal": False,
         "result_scale": codes.scale,
     }
     return replace(at.call(SCALED, arguments, x.shape), codes=codes)

@@ -251,8 +251,8 @@ def constant_of_shape(at: At) -> Value:
         value = found.reshape(1)
     if min(sizes, default=0) < 0 or len(sizes) > 16:
         raise bad_onnx(f"ConstantOfShape of {str(list(sizes))[:80]}", at.node.loc)
-    at.spend(math.prod(sizes))
-    return at.fixed(value.reshape(()).expand(sizes).contiguous())
+    at.claim(math.prod(sizes))
+    return Fixed(at.node.outputs[0], value.reshape(()).expand(sizes))
 
 
 def range_(at: At) -> Value:

@@ -1,8 +1,9 @@
-"""Quantisers of ONNX, QONNX and PyTorch as calls of a program, and the operations they become.
+"""Quantisers of ONNX, QONNX and PyTorch as calls of a program, and the operations they become. Both give floats.
 
-`quant.scaled(x, scale, zero_point, axis, lo, hi, rounding, truncate, result_scale)`: the codes
-round(clamp(x / scale + zero_point, lo, hi)) - zero_point, times result_scale. `quant.thresholds(x, thresholds, base,
-step, axis, scale, offset)`: base + step * (thresholds <= x), times scale, plus offset. Both give floats.
+`quant.scaled(x, scale, zero_point, axis, lo, hi, rounding, truncate, by_reciprocal, result_scale)` is
+(round(clamp(x / scale + zero_point, lo, hi)) - zero_point) * result_scale, as `QuantiseScaled` says it.
+`quant.thresholds(x, thresholds, base, step, axis, scale, offset)` is the base plus step for each threshold that is at
+most x, times scale, plus offset.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def scaled(at: At) -> Value:
     frac, left = point_of(result_scale[0]) if len(result_scale) == 1 else (0, 1.0)
     number = Int.holding(lo - max(zero_point), hi - min(zero_point), frac)
     rounding = Rounding(at.optional("rounding"))
-    op = QuantiseScaled(number, scale, lo, hi, zero_point, rounding, at.integer("truncate"))
+    op = QuantiseScaled(number, scale, lo, hi, zero_point, rounding, at.integer("truncate"), at.flag("by_reciprocal"))
     values = at.emit(Dequantise((frac,)), at.emit(op, x.name).name)
     factors = torch.tensor(result_scale) if per_channel else torch.tensor(left)
     return _times(at, values, factors, 1)

@@ -13,16 +13,19 @@ from bitkiln.ir import Graph, Location, fail, single_input
 from .deep_compression import SQUEEZENET_SUFFIX, import_squeezenet
 from .model_reference import load_model, parse_reference
 from .model_zoo import is_zoo_reference, load_zoo_model
+from .onnx_import import import_onnx_counting
 from .pt2_import import import_pt2_counting
 from .state import load_state
 from .torch_import import Imported, finish_counting, read_module
+
+MODEL_SUFFIXES = (".pt2", ".onnx", SQUEEZENET_SUFFIX)
 
 
 def model_file(reference: str) -> Path:
     """Return the file that `reference` names, or the package; raises ToolError `bad-model-reference`."""
     if is_zoo_reference(reference):
         return Path(reference.partition(":")[0])
-    return Path(reference) if reference.endswith((".pt2", SQUEEZENET_SUFFIX)) else parse_reference(reference).file
+    return Path(reference) if reference.endswith(MODEL_SUFFIXES) else parse_reference(reference).file
 
 
 def import_reference(
@@ -30,8 +33,8 @@ def import_reference(
 ) -> Graph:
     """Return the canonical float Graph of `reference`; its name defaults to the file's.
 
-    A `.pt2` file, or the `.net` of Deep Compression, brings its shapes and weights along; a factory needs
-    `input_shape`, and takes `weights` if given.
+    A `.pt2` or `.onnx` file, or the `.net` of Deep Compression, brings its shapes and weights along (`input_shape` may
+    give sizes that an `.onnx` file leaves open); a factory needs `input_shape`, and takes `weights` if given.
     Raises a ToolError for every mistake.
     """
     return import_counting(reference, input_shape, weights, name).graph
@@ -47,13 +50,18 @@ def import_counting(
             return _import_factory(reference, file, input_shape, weights, name)
     if weights is not None:
         raise fail("unexpected-weights", f"{file} holds its own weights", hint=f"leave {weights} out")
-    is_squeezenet = file.suffix == SQUEEZENET_SUFFIX
-    imported = import_squeezenet(file, name) if is_squeezenet else import_pt2_counting(file, name)
+    imported = _import_file(file, input_shape, name)
     shape = single_input(imported.graph).type.shape
     if input_shape is not None and shape != input_shape:
         message = f"The model takes the input shape {list(shape)}, not {list(input_shape)}"
         raise fail("input-mismatch", message, Location(str(file)))
     return imported
+
+
+def _import_file(file: Path, input_shape: tuple[int, ...] | None, name: str) -> Imported:
+    if file.suffix == SQUEEZENET_SUFFIX:
+        return import_squeezenet(file, name)
+    return import_onnx_counting(file, name, input_shape) if file.suffix == ".onnx" else import_pt2_counting(file, name)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from ._onnx_file import OnnxInput, OnnxModel, OnnxNode, bad_onnx, read_onnx
 from ._onnx_table import HINTS, STANDARD, TABLE
 from ._program import Program, ProgramInput, Shape
 from .quantised import finish_quantised
+from .torch_import import Imported
 
 OLDEST_OPSET = 7
 
@@ -40,8 +41,14 @@ def import_onnx(path: Path, name: str = "", input_shape: Shape | None = None) ->
     `input_shape` gives sizes that the file leaves open; a batch that is open is 1. Raises ToolError `bad-onnx`,
     `unsupported-op` (one for each such node), `dynamic-shape`, `unsafe-path`, ...
     """
+    return import_onnx_counting(path, name, input_shape).graph
+
+
+def import_onnx_counting(path: Path, name: str = "", input_shape: Shape | None = None) -> Imported:
+    """Like `import_onnx`, with the numbers that the canonical Graph no longer shows."""
     found = read_onnx_program(path, name, input_shape)
-    return finish_quantised(found.program, found.grids)
+    graph, folded_macs = finish_quantised(found.program, found.grids)
+    return Imported(graph, found.program.parameters, folded_macs)
 
 
 def read_onnx_program(path: Path, name: str = "", input_shape: Shape | None = None) -> OnnxProgram:
@@ -85,6 +92,7 @@ class _Translator:
     def __init__(self, model: OnnxModel, inputs: tuple[ProgramInput, ...]) -> None:
         self.model, self.inputs = model, inputs
         self.findings: list[Diagnostic] = []
+        self.stored = {node.outputs[0] for node in model.nodes if node.op == "ConstantOfShape" and node.outputs}
         self.reads = Counter(name for node in model.nodes for name in node.inputs)
         self.reads.update(model.outputs)
         stored = sum(tensor.numel() for tensor in model.initialisers.values())
@@ -118,8 +126,9 @@ class _Translator:
             )
 
     def _is_parameter(self, path: str) -> bool:
+        """True for stored floats; a file does not say which of them were trained."""
         found = self.model.initialisers.get(path)
-        return found is not None and found.is_floating_point()
+        return path in self.stored if found is None else found.is_floating_point()
 
     def _node(self, node: OnnxNode) -> None:
         for output in node.outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from bitkiln.ir import Node
 from bitkiln.ir.ops import Add, Conv2d, Linear, Mul, Sigmoid, Silu
@@ -12,31 +12,49 @@ from ._rewrite import Rewrite
 
 def fold_bias(state: Rewrite, node: Node) -> bool:
     """A constant that is added to each output channel of a layer is the layer's bias."""
-    if not isinstance(node.op, Add) or not node.type.is_float:
+    found = _layer_and_row(state, node) if isinstance(node.op, Add) else None
+    if found is None:
         return False
+    layer, row = found
+    weight, *bias = layer.args[1:]
+    total = state.consts[bias[0]].data + row if bias else row.contiguous()
+    name = state.constant(f"{weight.removesuffix('.weight')}.bias", total, bias[0] if bias else None)
+    state.replace(layer, layer.op, layer.args[0], weight, name)
+    return state.forward(node, layer.name)
+
+
+def fold_factor(state: Rewrite, node: Node) -> bool:
+    """A constant that multiplies each output channel of a layer goes into its weights and bias."""
+    found = _layer_and_row(state, node) if isinstance(node.op, Mul) else None
+    if found is None:
+        return False
+    layer, row = found
+    data = [state.consts[arg].data for arg in layer.args[1:]]
+    scaled = [tensor * row.reshape(-1, *[1] * (tensor.dim() - 1)) for tensor in data]
+    names = [state.constant(arg, tensor, arg) for arg, tensor in zip(layer.args[1:], scaled, strict=True)]
+    state.replace(layer, layer.op, layer.args[0], *names)
+    return state.forward(node, layer.name)
+
+
+def _layer_and_row(state: Rewrite, node: Node) -> tuple[Node, Tensor] | None:
+    """The layer with known weights that only `node` reads, and the constant that `node` joins to each of its output
+    channels."""
     for arg, other in (node.args, node.args[::-1]):
         layer, constant = state.nodes.get(arg), state.values((other,))
         if layer is None or constant is None or not isinstance(layer.op, Linear | Conv2d):
             continue
-        known = state.values(layer.args[1:])
-        channels = state.types[layer.args[1]].shape[0]
-        row = _per_channel(constant[0], layer, channels)
-        if known is None or row is None or layer.type != node.type or not _is_read_once(state, layer, node):
-            continue
-        bias = row if len(known) == 1 else known[1] + row
-        stem = layer.args[1].removesuffix(".weight")
-        name = state.constant(f"{stem}.bias", bias.contiguous(), layer.args[2] if len(known) > 1 else None)
-        state.replace(layer, layer.op, *layer.args[:2], name)
-        return state.forward(node, layer.name)
-    return False
+        row = _per_channel(constant[0], layer, state.types[layer.args[1]].shape[0])
+        if row is not None and state.values(layer.args[1:]) and _is_read_once(state, layer, node):
+            return layer, row
+    return None
 
 
-def _per_channel(constant: torch.Tensor, layer: Node, channels: int) -> torch.Tensor | None:
+def _per_channel(constant: Tensor, layer: Node, channels: int) -> Tensor | None:
     """The constant as one number a channel, if it has no more than that."""
     axis = 1 if isinstance(layer.op, Conv2d) else len(layer.type.shape) - 1
     rank = len(layer.type.shape)
     shape = (1,) * (rank - constant.dim()) + tuple(constant.shape)
-    if any(size != 1 for i, size in enumerate(shape) if i != axis):
+    if len(shape) > rank or any(size != 1 for i, size in enumerate(shape) if i != axis):
         return None
     return constant.reshape(-1).expand(channels)
 
@@ -52,6 +70,10 @@ def fuse_silu(state: Rewrite, node: Node) -> bool:
         return False
     for x, gate in (node.args, node.args[::-1]):
         before = state.nodes.get(gate)
-        if before is not None and isinstance(before.op, Sigmoid) and before.args == (x,):
+        if before is None or not isinstance(before.op, Sigmoid) or before.args != (x,):
+            continue
+        if not _is_read_once(state, before, node):
             return state.replace(node, Silu(), x)
+        state.replace(before, Silu(), x)
+        return state.forward(node, before.name)
     return False

@@ -301,9 +301,10 @@ class _Streamline:
             return self._emit(ScaleShift(), value, last, (None, factor.reshape(-1), offset.reshape(-1)))
         behind = [1] if axis is None else [-1, *[1] * (chain.rank - axis - 1)]
         if bool((factor != 1).any()):
+            last = replace(last, name=f"{last.name}.factor") if bool((offset != 0).any()) else last
             value = self._emit(Mul(), value, last, (None, factor.reshape(behind)))
         if bool((offset != 0).any()):
-            value = self._emit(Add(), value, last, (None, offset.reshape(behind)))
+            value = self._emit(Add(), value, chain.steps[-1], (None, offset.reshape(behind)))
         return value
 
     def _emit(self, op: Op, value: str, step: Step, args: tuple[Tensor | None, ...]) -> str:

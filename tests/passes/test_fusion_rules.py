@@ -56,6 +56,21 @@ def twice(net: Net) -> str:
     return net.add(Add(), (once, net.weights("d", 1, 5, 1, 1)), "sum2")
 
 
+def conv_times(*shape: int, bias: bool = False) -> Callable[[Net], str]:
+    return lambda net: net.add(Mul(), (net.conv(bias=bias), net.weights("f", *shape)), "m")
+
+
+def scale_layer(net: Net) -> str:
+    factor = net.add(Mul(), (net.conv(), net.weights("f", 5, 1, 1)), "m")
+    return net.add(Add(), (factor, net.weights("b", 5, 1, 1)), "sum")
+
+
+def tied_weights(net: Net) -> str:
+    x, weight = net.image(3, 6, 4), net.weights("c.weight", 3, 3, 1, 1)
+    first = net.add(Mul(), (net.add(Conv2d(), (x, weight), "a"), net.weights("f", 3, 1, 1)), "m")
+    return net.add(Conv2d(), (first, weight), "b")
+
+
 def gated(net: Net) -> str:
     x = net.image(5)
     return net.add(Mul(), (net.add(Sigmoid(), (x,), "s"), x), "m")
@@ -78,6 +93,11 @@ CASES: tuple[tuple[str, Callable[[Net], str], list[str]], ...] = (
     ("linear positions", linear_plus(4, 1), ["linear", "add"]),
     ("shared conv", shared_conv, ["conv2d", "add", "mul"]),
     ("residual", residual, ["conv2d", "relu", "add"]),
+    ("factor", conv_times(5, 1, 1), ["conv2d"]),
+    ("factor of conv with bias", conv_times(1, 5, 1, 1, bias=True), ["conv2d"]),
+    ("factor along the width", conv_times(2), ["conv2d", "mul"]),
+    ("factor, then bias", scale_layer, ["conv2d"]),
+    ("tied weights", tied_weights, ["conv2d", "conv2d"]),
     ("silu", gated, ["silu"]),
     ("another gate", gated_by_another, ["relu", "sigmoid", "mul"]),
 )

@@ -62,7 +62,8 @@ class QuantiseScaled(Op):
     Scale and zero point are given once or once a channel of axis 1. The codes are the result without its zero point,
     so a code stands for code * scale and a border of zeros stays 0. With `truncate` = n the quotient is first rounded
     half to even and then divided by 2**n. Everything is computed in 32-bit floats, as the formats define it where this
-    comes from. Gradient: 1 / (scale * 2**truncate) where the code does not saturate, else 0.
+    comes from; PyTorch's quantisers multiply by the reciprocal of the scale (`by_reciprocal`). Gradient:
+    1 / (scale * 2**truncate) where the code does not saturate, else 0.
     """
 
     name: ClassVar[str] = "quantise_scaled"
@@ -73,6 +74,7 @@ class QuantiseScaled(Op):
     zero_point: tuple[int, ...] = (0,)
     rounding: Rounding = Rounding.HALF_EVEN
     truncate: int = 0
+    by_reciprocal: bool = False
 
     def __post_init__(self) -> None:
         require(isinstance(self.number.frac, int), f"quantise_scaled has one point for all codes, not {self.number}")
@@ -111,7 +113,10 @@ class QuantiseScaled(Op):
     def evaluate(self, *args: Tensor) -> Tensor:
         x = args[0].to(torch.float32)
         zero_point = _per_channel(x, self.zero_point)
-        quotient = x / _per_channel(x, self.scale) + zero_point
+        if self.by_reciprocal:
+            quotient = x * _per_channel(x, tuple(1 / scale for scale in self.scale)) + zero_point
+        else:
+            quotient = x / _per_channel(x, self.scale) + zero_point
         if self.truncate:
             quotient = _straight(quotient, torch.round(quotient)) * 2.0**-self.truncate
         clamped = torch.clamp(quotient, self.lo, self.hi)

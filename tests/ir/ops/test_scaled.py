@@ -49,6 +49,13 @@ def test_one_scale_a_channel() -> None:
     assert op.evaluate(torch.tensor([[[1.0], [4.0]], [[9.0], [-90.0]]])).tolist() == [[[2], [2]], [[7], [-8]]]
 
 
+def test_reciprocals_round_otherwise() -> None:
+    """45.5 / 7 is 6.5, which rounds to 6; 45.5 * (1 / 7) is a little more in 32-bit floats."""
+    x = torch.tensor([45.5])
+    assert QuantiseScaled(Int(4), (7.0,), -8, 7).evaluate(x).tolist() == [6]
+    assert QuantiseScaled(Int(4), (7.0,), -8, 7, by_reciprocal=True).evaluate(x).tolist() == [7]
+
+
 def test_truncation_rounds_twice() -> None:
     """2.7 is 3 steps of 1; a quarter of that, 0.75, is floored."""
     op = QuantiseScaled(Int(4), (1.0,), -8, 7, rounding=Rounding.FLOOR, truncate=2)
