@@ -49,7 +49,8 @@ def _implied_padding(at: At, axis: int) -> Pair:
 
 def _conv2d(at: At, padding: tuple[Pair, Pair]) -> Value:
     op = Conv2d(at.pair("stride"), padding, at.pair("dilation"), at.integer("groups"))
-    return at.emit(op, at.activation("input").name, *_weights(at))
+    weights = _weights(at)
+    return at.each(at.activation("input"), lambda x, shape: at.emit(op, x, *weights, shape=shape))
 
 
 def convolution(at: At) -> Value:

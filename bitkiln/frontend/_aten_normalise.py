@@ -77,6 +77,21 @@ def _layer_norm(at: At) -> Value:
     return at.emit(LayerNorm(axes, at.number("eps")), name, *_parameters(at))
 
 
+def rms_norm(at: At) -> Value:
+    """x over the root of the mean square along the last axes, times the weight."""
+    x = at.activation("input")
+    shape, rank = at.optional("normalized_shape"), len(x.shape)
+    dims = tuple(range(rank - (len(shape) if isinstance(shape, tuple) else 1), rank))
+    eps = torch.finfo(torch.float32).eps if at.optional("eps") is None else at.number("eps")
+    kept = tuple(1 if dim in dims else size for dim, size in enumerate(x.shape))
+    squares, offset = at.along(at.emit(Power(2.0), x.name), *dims)
+    mean = at.emit(ReduceMean(tuple(dim + offset for dim in dims), True), squares, shape=kept)
+    shifted = at.emit(Add(), mean.name, _number(at, "eps", eps), shape=kept)
+    result = at.emit(Mul(), x.name, at.emit(Power(-0.5), shifted.name, shape=kept).name)
+    weight = at.weight("weight")
+    return result if weight is None else at.emit(Mul(), result.name, weight)
+
+
 def group_norm(at: At) -> Value:
     return at.emit(GroupNorm(at.integer("num_groups"), at.number("eps")), at.activation("input").name, *_parameters(at))
 
@@ -174,11 +189,11 @@ def variance(at: At) -> Value:
     name, offset = at.along(x, *dims)
     axes = tuple(sorted(dim + offset for dim in dims))
     mean = at.emit(ReduceMean(axes, True), name, shape=kept)
-    minus = at.emit(Mul(), mean.name, _factor(at, -1.0), shape=kept)
+    minus = at.emit(Mul(), mean.name, _number(at, "factor", -1.0), shape=kept)
     distance = at.emit(Add(), x.name, minus.name, shape=x.shape)
     squares, _ = at.along(at.emit(Power(2.0), distance.name, shape=x.shape), *dims)
     spread = at.emit(ReduceMean(axes, at.flag("keepdim")), squares)
-    return at.emit(Mul(), spread.name, _factor(at, count / (count - correction)))
+    return at.emit(Mul(), spread.name, _number(at, "factor", count / (count - correction)))
 
 
 def deviation(at: At) -> Value:
@@ -187,8 +202,9 @@ def deviation(at: At) -> Value:
     return at.emit(Power(0.5), at.as_activation(spread).name)
 
 
-def _factor(at: At, value: float) -> str:
-    return at.lowering.constant(Known(at.name_of("factor"), torch.tensor(value)), at.call.loc)
+def _number(at: At, name: str, value: float) -> str:
+    """A constant that stands alone."""
+    return at.lowering.constant(Known(at.name_of(name), torch.tensor(value)), at.call.loc)
 
 
 def argmax(at: At) -> Value:
@@ -204,6 +220,7 @@ NORMALISE: Mapping[str, Rule] = {
     "aten.batch_norm.default": batch_norm_training,
     "aten.layer_norm.default": layer_norm,
     "aten.native_layer_norm.default": native_layer_norm,
+    "aten.rms_norm.default": rms_norm,
     "aten.group_norm.default": group_norm,
     "aten.instance_norm.default": instance_norm,
     "aten.softmax.int": softmax,

@@ -14,7 +14,7 @@ Pair = tuple[int, int]
 def max_pool2d(at: At) -> Value:
     kernel, stride = _window(at)
     op = MaxPool2d(kernel, stride, at.pair("padding"), at.pair("dilation"), at.flag("ceil_mode"))
-    return at.emit(op, at.activation("self").name)
+    return at.each(at.activation("self"), lambda x, shape: at.emit(op, x, shape=shape))
 
 
 def max_pool2d_with_indices(at: At) -> tuple[Value, ...]:
@@ -26,7 +26,7 @@ def avg_pool2d(at: At) -> Value:
     kernel, stride = _window(at)
     divisor = None if at.optional("divisor_override") is None else at.integer("divisor_override")
     op = AvgPool2d(kernel, stride, at.pair("padding"), at.flag("ceil_mode"), at.flag("count_include_pad"), divisor)
-    return at.emit(op, at.activation("self").name)
+    return at.each(at.activation("self"), lambda x, shape: at.emit(op, x, shape=shape))
 
 
 def _window(at: At) -> tuple[Pair, Pair]:

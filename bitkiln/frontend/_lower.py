@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from bitkiln.ir import Builder, Diagnostic, Float, Graph, Location, TensorType, ToolError, fail
-from bitkiln.ir.ops import Op, Reshape
+from bitkiln.ir.ops import Concat, Op, Reshape, Slice
 
 from ._fold import fold
 from ._order import ordered
 from ._places import plain_name
 from ._program import Argument, Call, Program, Ref, Shape, bad_program, input_names, refs
+
+_MOST_ITEMS = 256  # of a batch that an operation on single images is unrolled over
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,20 @@ class At:
         if x.shape[:1] == (1,) and 0 not in dims:
             return x.name, 0
         return self.under(x, (1, *x.shape)), 1
+
+    def each(self, x: Activation, make: Callable[[str, Shape], Activation]) -> Activation:
+        """Apply an operation on single images to all items of the program's first axis, where windows or heads may have
+        joined the batch. `make` gets the value of one item and the shape of its result."""
+        if x.shape[:1] == (1,):
+            return make(x.name, self.shape)
+        if x.shape[0] > _MOST_ITEMS:
+            raise self.unsupported(f"it treats {x.shape[0]} images as a batch", f"at most {_MOST_ITEMS} are possible")
+        shape = (1, *self.shape[1:])
+        stacked, items = self.under(x, (1, *x.shape)), []
+        for i in range(x.shape[0]):
+            item = self.emit(Slice(1, i, i + 1), stacked, shape=(1, *x.shape[1:]))
+            items.append(self.under(make(item.name, shape), (1, *shape)))
+        return self.emit(Concat(1), *items)
 
     def aligned(self, value: Value, rank: int) -> str:
         """An operand with `rank` ATen axes, new ones in front, for an operation that broadcasts to the call's shape."""

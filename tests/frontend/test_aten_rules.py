@@ -40,6 +40,14 @@ def windows(x: Tensor) -> Tensor:
     return attended.reshape(-1, 2, 2, 3, 4, 4).permute(0, 5, 1, 3, 2, 4).reshape(-1, 4, 6, 8)
 
 
+def window_convolution(x: Tensor) -> Tensor:
+    """EfficientViT's windows: images of their own, which a convolution sees as a batch."""
+    parts = x.reshape(-1, 4, 2, 3, 2, 4).permute(0, 2, 4, 1, 3, 5).reshape(-1, 4, 3, 4)
+    smooth = F.conv2d(parts, torch.arange(36.0).reshape(4, 1, 3, 3), padding=1, groups=4)
+    parts = F.max_pool2d(smooth, 3, 1, 1) + F.avg_pool2d(smooth, 3, 1, 1)
+    return parts.reshape(-1, 2, 2, 4, 3, 4).permute(0, 3, 1, 4, 2, 5).reshape(-1, 4, 6, 8)
+
+
 def window_mask(x: Tensor) -> Tensor:
     """A mask for each window, which the batch of windows meets by broadcasting."""
     parts = x.reshape(-1, 4, 6, 8)
@@ -101,6 +109,8 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("layer norm on images", nn.LayerNorm((4, 6, 8), eps=1e-3), IMAGE, ["layer_norm"]),
     ("layer norm plain", nn.LayerNorm(8, elementwise_affine=False), TOKENS, ["layer_norm"]),
     ("layer norm without bias", nn.LayerNorm(8, bias=False), TOKENS, ["layer_norm"]),
+    ("rms norm", nn.RMSNorm(8), TOKENS, None),
+    ("rms norm plain", nn.RMSNorm((6, 8), eps=1e-2, elementwise_affine=False), TOKENS, None),
     ("group norm", nn.GroupNorm(2, 4), IMAGE, ["group_norm"]),
     ("instance norm", nn.InstanceNorm2d(4, affine=True), IMAGE, ["group_norm"]),
     ("instance norm with statistics", nn.InstanceNorm2d(4, track_running_stats=True), IMAGE, ["scale_shift"]),
@@ -170,6 +180,7 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("view writes a channel", write_channel, IMAGE, None),
     ("view writes a run", write_run, IMAGE, None),
     ("windows", windows, IMAGE, None),
+    ("convolution of windows", window_convolution, IMAGE, None),
     ("a mask a window", window_mask, (24, 8), None),
     ("sequence first", sequence_first, TOKENS, None),
     ("computed mask", mask_of_zeros, TOKENS, None),
