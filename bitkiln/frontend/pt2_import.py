@@ -22,6 +22,7 @@ from ._places import Site, is_layer, locations, plain_name
 from ._program import Argument, Call, Leaf, Program, ProgramInput, complete
 from ._pt2_archive import DTYPES, Archive, bad_pt2, get, whole
 from ._pt2_arguments import known, read_argument, single
+from ._quant_program import is_quantised_program
 from .torch_import import Imported, finish_counting
 
 SCHEMA_MAJOR = 8
@@ -72,7 +73,7 @@ def read_pt2(path: Path, name: str) -> Program:
 
 def _check_supported(program: Program, verifiers: list[object]) -> None:
     """Operations that a decomposed program might not have deserve another hint."""
-    findings = unsupported(program, RULES)
+    findings = [] if is_quantised_program(program) else unsupported(program, RULES)
     if findings and "TRAINING" in verifiers:
         hint = "save exported.run_decompositions({}), which has fewer kinds of operations"
         raise ToolError(*(replace(finding, hint=hint) for finding in findings))

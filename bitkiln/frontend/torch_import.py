@@ -24,7 +24,9 @@ from ._aten import KEPT, RULES
 from ._lower import lower_counting, wrong_dtype
 from ._places import Site, is_layer, locations, plain_name
 from ._program import Argument, Call, Leaf, Program, ProgramInput, Ref, as_argument, complete
+from ._quant_program import is_quantised_program
 from ._user_code import UserCode
+from .quantised import finish_quantised
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,9 @@ def finish(program: Program) -> Graph:
 
 def finish_counting(program: Program) -> Imported:
     """Also keep the numbers that the canonical Graph no longer shows."""
+    if is_quantised_program(program):
+        graph, folded_macs = finish_quantised(program)
+        return Imported(graph, program.parameters, folded_macs)
     graph, folded_macs = lower_counting(program, RULES)
     check_finite(graph)
     return Imported(canonicalise(graph), program.parameters, folded_macs)
