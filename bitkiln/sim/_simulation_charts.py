@@ -152,21 +152,27 @@ def _traffic(simulation: Simulation) -> Chart:
 
 def _times(simulations: Sequence[Simulation], names: Sequence[str]) -> Chart:
     """Time in seconds, since clocks differ."""
+    waits = [_waits(simulation) for simulation in simulations]
     rows = []
-    for simulation, name in zip(simulations, names, strict=True):
-        clock_hz, waits = simulation.accelerator.clock_hz, simulation.stalls
-        if simulation.overlap:
-            waits = {StallCause.STARVED: simulation.cycles - simulation.compute_cycles}
-        parts = [Part(simulation.compute_cycles / clock_hz, "busy", f"{name}: computing")]
-        parts += [
-            Part(waits.get(cause, 0) / clock_hz, colour, f"{name}: {cause.value}")
-            for cause, colour in _STALL_COLOURS.items()
+    for simulation, name, cycles in zip(simulations, names, waits, strict=True):
+        clock_hz = simulation.accelerator.clock_hz
+        sizes = [("busy", "computing", simulation.compute_cycles)]
+        sizes += [(colour, cause.value, cycles.get(cause, 0)) for cause, colour in _STALL_COLOURS.items()]
+        parts = [
+            Part(count / clock_hz, colour, f"{name}: {what} {time_text(count / clock_hz)}")
+            for colour, what, count in sizes
         ]
-        titled = [Part(part.size, part.colour, f"{part.title} {time_text(part.size)}") for part in parts]
-        rows.append(Row(name, time_text(simulation.seconds), tuple(titled)))
-    causes = {cause for simulation in simulations for cause in simulation.stalls}
+        rows.append(Row(name, time_text(simulation.seconds), tuple(parts)))
+    causes = {cause for cycles in waits for cause, count in cycles.items() if count}
     keys = [Key(colour, cause.value) for cause, colour in _STALL_COLOURS.items() if cause in causes]
     return bar_chart("Time", "Of one batch through all layers.", rows, [Key("busy", "computing"), *keys])
+
+
+def _waits(simulation: Simulation) -> dict[StallCause, int]:
+    """Cycles by cause; where all layers work at the same time, those in which the slowest of them has no input."""
+    if simulation.overlap:
+        return {StallCause.STARVED: simulation.cycles - simulation.compute_cycles}
+    return simulation.stalls
 
 
 def _of_unit(simulations: Sequence[Simulation], unit: EnergyUnit) -> list[Simulation]:

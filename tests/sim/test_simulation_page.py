@@ -13,7 +13,7 @@ from bitkiln.sim._charts import Fall, fall_chart
 from bitkiln.sim._roofline import roofline
 from bitkiln.sim._simulation_charts import layer_charts, side_by_side, waterfall_chart
 from bitkiln.sim.accelerator import find_accelerator
-from bitkiln.sim.simulate import Simulation, simulate
+from bitkiln.sim.simulate import Overlap, Simulation, simulate
 from bitkiln.sim.simulation_page import render_simulations
 from bitkiln.sim.technologies import find_technology
 from bitkiln.sim.topology import parse_topology
@@ -110,6 +110,13 @@ def test_relative_energies_have_a_chart_of_their_own() -> None:
     text = render_simulations(mixed)
     assert " MAC</text>" in text
     assert "µJ</text>" in text
+
+
+def test_every_colour_of_the_time_chart_has_its_key(several: list[Simulation]) -> None:
+    overlapping = replace(several[0], overlap=Overlap(compute_cycles=10, cycles=25, peak_macs=1))
+    chart = side_by_side([overlapping, several[2]], ["a", "b"])[0]
+    assert {mark.colour for mark in chart.marks} == {key.colour for key in chart.keys}
+    assert "starved" in {key.colour for key in chart.keys}
 
 
 def test_no_layer_is_above_the_roof(several: list[Simulation]) -> None:
