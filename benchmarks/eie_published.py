@@ -73,14 +73,14 @@ def published() -> Iterator[Published]:
             yield Published(layer, float(row["published_theoretical_us"]), float(row["published_actual_us"]))
 
 
-def simulated(layer: Layer, seed: int) -> Found:
-    """Return one layer on the shipped description of EIE."""
+def simulated(layer: Layer, seed: int, technology: str = "45nm") -> Found:
+    """Return one layer on the shipped description of EIE, priced by a table."""
     chip = find_accelerator("eie")
     assert chip.eie is not None
     start = time.process_time()
     run = eie(layer, chip.eie, chip, STAYS, seed)
     seconds = time.process_time() - start
-    energy_pj = counts_energy(run.counts, find_technology("45nm")).total_pj
+    energy_pj = counts_energy(run.counts, find_technology(technology)).total_pj
     cycle_us = 1e6 / chip.clock_hz
     return Found(
         run.compute_cycles * cycle_us, run.cycles * cycle_us, run.compute_cycles / run.cycles, energy_pj / 1e6, seconds
@@ -91,11 +91,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1, help="draw masks with the seeds 1 to this")
-    seeds = range(1, parser.parse_args().seeds + 1)
+    parser.add_argument("-t", "--technology", default="45nm", help="energy table (default: 45nm)")
+    arguments = parser.parse_args()
+    seeds = range(1, arguments.seeds + 1)
     names = ("layer", "theory us", "printed", "error", "actual us", "printed", "error", "busy", "uJ", "W", "CPU s")
     table = Table(*names, box=None)
     for item in published():
-        found = [simulated(item.layer, seed) for seed in seeds]
+        found = [simulated(item.layer, seed, arguments.technology) for seed in seeds]
         theory, actual = [run.theoretical_us for run in found], [run.actual_us for run in found]
         table.add_row(
             item.layer.name,
