@@ -23,7 +23,6 @@ from .simulate import Simulation
 from .technology import RULES, Technology
 from .waterfall import waterfall
 
-
 _SAME = 0.005
 
 
