@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitkiln.coding import StoredTensor, read_kiln, write_kiln
+from bitkiln.ir.coding import StoredTensor, read_kiln, write_kiln
 
 DENSITY = 0.075
 # Filters and channels of the 3x3 convolutions, then outputs and inputs of the linear layers (Simonyan, Zisserman 2015).

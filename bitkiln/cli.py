@@ -186,6 +186,11 @@ def _simulate(verbs: Verbs) -> None:  # type: ignore[valid-type]
         help="another model to compare with, as before compression; repeatable",
     )
     verb.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts of accelerators")
+    verb.add_argument(
+        "--data",
+        metavar="FORMAT[:PATH]",
+        help="take activations from the first test samples of digits, idx:FOLDER or npz:FILE; else they are drawn",
+    )
     verb.add_argument("-t", "--technology", help="energy table, or its .toml (default: the accelerator's, or 45nm)")
     verb.add_argument("--dataflow", choices=("ws", "os", "is"), help="stationary operand of a systolic array")
     verb.add_argument("--batch", type=int, default=1, help="images at a time (default: 1)")

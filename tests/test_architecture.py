@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bitkiln"
 
 # No folder imports one to its right. `templates` holds text and imports nothing.
-IMPORT_ORDER = ("templates", "coding", "ir", "boards", "passes", "sim", "hdl", "frontend", "cli")
+IMPORT_ORDER = ("templates", "ir", "boards", "passes", "sim", "hdl", "frontend", "cli")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
 PROCESS_MODULES = ("subprocess", "pty", "multiprocessing")

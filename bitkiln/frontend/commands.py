@@ -13,7 +13,7 @@ import torch
 from rich.table import Table
 
 from bitkiln.boards import find_board
-from bitkiln.coding import STORAGE_RULE
+from bitkiln.ir.coding import STORAGE_RULE
 from bitkiln.hdl.verification import RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
     KILN_SUFFIX,
@@ -188,8 +188,9 @@ def _store(graph: Graph, passes: tuple[Pass, ...], output: Path | None, terminal
 def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Cycles and energy of a quantised graph, or of anything that multiplies on a described accelerator."""
     if arguments.accelerator:
-        return simulate_on_accelerators(arguments, terminal)
-    for option in ("against", "html"):
+        samples = torch.from_numpy(_dataset(arguments.data).test_x) if arguments.data else None
+        return simulate_on_accelerators(arguments, terminal, samples)
+    for option in ("against", "html", "data"):
         if getattr(arguments, option):
             raise fail("bad-arguments", f"--{option} is for described accelerators", hint="choose one with -a")
     plan = _plan(arguments)

@@ -20,12 +20,13 @@ from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
 
 from .datasets import Dataset, calibration_inputs, check_shape, data_files, load_dataset
-from .import_model import import_reference, model_file
+from .import_model import import_counting, model_file
 from .model_reference import source_root
 from .project import Project
 from .steps import Step, file_digest, source_digest
 
 FLOAT_GRAPH = "model.graph.safetensors"
+IMPORTED = "import.json"
 GRAPH = "compressed.graph.safetensors"
 ACCURACY = "accuracy.json"
 CYCLES = "cycles.json"
@@ -36,6 +37,13 @@ REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The model's own parameters; its graph has fewer constants where a batch norm was folded."""
+
+    params: int
 
 
 @dataclass(frozen=True)
@@ -108,9 +116,10 @@ class Pipeline:
 
     def _import(self) -> tuple[str, ...]:
         project = self.project
-        graph = import_reference(project.reference, project.model.input_shape, project.weights, project.name)
-        save_graph(graph, self.folder / FLOAT_GRAPH)
-        return (FLOAT_GRAPH,)
+        found = import_counting(project.reference, project.model.input_shape, project.weights, project.name)
+        save_graph(found.graph, self.folder / FLOAT_GRAPH)
+        self._write_json(IMPORTED, Counted(found.params))
+        return (FLOAT_GRAPH, IMPORTED)
 
     def _data_key(self) -> object:
         found = [(file, file.stat()) for file in data_files(self.project.data.relative_to(self.project.root))]
@@ -194,7 +203,7 @@ class Pipeline:
         return BUILD, file
 
     def _report_key(self) -> object:
-        files = [FLOAT_GRAPH, GRAPH, ACCURACY, VERIFY, *([BUILD] if self.project.board else [])]
+        files = [FLOAT_GRAPH, IMPORTED, GRAPH, ACCURACY, VERIFY, *([BUILD] if self.project.board else [])]
         present = {name: file_digest(self.folder / name) for name in files if (self.folder / name).is_file()}
         return [present, self._simulate_key(), self.project.file.name]
 

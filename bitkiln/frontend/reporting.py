@@ -36,18 +36,22 @@ def assemble_report(pipeline: Pipeline) -> tuple[str, str]:
 
 
 def _report(pipeline: Pipeline) -> Report:
-    from .pipeline import ACCURACY, BUILD, FLOAT_GRAPH, GRAPH, VERIFY, Accuracies, Built  # noqa: PLC0415  # it imports us
+    from . import pipeline as artefacts  # noqa: PLC0415  # it imports this module
 
-    imported, compressed = load_graph(pipeline.folder / FLOAT_GRAPH), load_graph(pipeline.folder / GRAPH)
+    imported, compressed = (
+        load_graph(pipeline.folder / artefacts.FLOAT_GRAPH),
+        load_graph(pipeline.folder / artefacts.GRAPH),
+    )
     tested, verified, board = (
-        pipeline.read(Accuracies, ACCURACY),
-        pipeline.read(Verified, VERIFY),
+        pipeline.read(artefacts.Accuracies, artefacts.ACCURACY),
+        pipeline.read(Verified, artefacts.VERIFY),
         pipeline.project.board,
     )
-    built = pipeline.read(Built, BUILD) if board else None
+    counted = pipeline.read(artefacts.Counted, artefacts.IMPORTED)
+    built = pipeline.read(artefacts.Built, artefacts.BUILD) if board else None
     file = pipeline.project.file
     return Report(
-        model=Model.of(imported),
+        model=Model.of(imported, counted.params if counted else imported.params),
         storage=Storage.of(imported, compressed),
         accuracy=Accuracy(tested.float_, tested.golden, tested.images) if tested else None,
         design=pipeline.design,

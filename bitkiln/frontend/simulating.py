@@ -10,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
+from torch import Tensor
 
 from bitkiln.ir import Graph, fail, load_graph, write_whole
 from bitkiln.sim.accelerator import Accelerator, Dataflow, find_accelerator
 from bitkiln.sim.counts import Level
+from bitkiln.sim.graph_workload import workload_of
+from bitkiln.sim.observed import with_activations
 from bitkiln.sim.simulate import Simulation, simulate
 from bitkiln.sim.simulation_page import render_simulations
 from bitkiln.sim.streaming import simulate_graph
@@ -39,13 +42,16 @@ COLUMNS = (
 TOTALS = ("model", "accelerator", "time", "energy", "DRAM bytes", "SRAM bytes", "utilisation")
 
 
-def simulate_on_accelerators(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """Cycles, traffic and energy of every layer as a table, CSV, JSON or a page; of several, side by side."""
+def simulate_on_accelerators(arguments: argparse.Namespace, terminal: Terminal, samples: Tensor | None) -> int:
+    """Cycles, traffic and energy of every layer as a table, CSV, JSON or a page; of several, side by side.
+
+    With `samples`, the layers of graphs see what these make of them.
+    """
     _check(arguments)
     models = [str(arguments.graph), *arguments.against]
     accelerators = _accelerators(arguments)
     with terminal.step("simulate"):
-        simulations = [_simulation(arguments, model, chip) for model in models for chip in accelerators]
+        simulations = [_simulation(arguments, model, chip, samples) for model in models for chip in accelerators]
     if len(models) > 1:
         simulations = _named(simulations, models, len(accelerators))
     lines: list[str] = []
@@ -86,14 +92,21 @@ def _accelerators(arguments: argparse.Namespace) -> list[Accelerator]:
     return [chip.with_dataflow(dataflow) if chip.systolic else chip for chip in chips]
 
 
-def _simulation(arguments: argparse.Namespace, model: str, accelerator: Accelerator) -> Simulation:
+def _simulation(
+    arguments: argparse.Namespace, model: str, accelerator: Accelerator, samples: Tensor | None
+) -> Simulation:
     technology = find_technology(arguments.technology or accelerator.technology)
     objective, can_stay = Objective(arguments.objective), not arguments.nothing_stays
     if Path(model).suffix.lower() == ".csv":
+        if samples is not None:
+            raise fail("bad-arguments", f"--data is for graphs; {model} has no values to compute with")
         workload = read_topology(Path(model), arguments.batch)
         return simulate(workload, accelerator, technology, objective, can_stay)
     graph = read_graph(model, arguments.input_size, arguments.weights)
-    return simulate_graph(graph, accelerator, technology, arguments.batch, objective, can_stay)
+    if samples is None or accelerator.streaming is not None:
+        return simulate_graph(graph, accelerator, technology, arguments.batch, objective, can_stay)
+    workload = with_activations(workload_of(graph, arguments.batch), graph, samples)
+    return simulate(workload, accelerator, technology, objective, can_stay)
 
 
 def _named(simulations: list[Simulation], models: list[str], chips: int) -> list[Simulation]:
@@ -119,6 +132,7 @@ def _command(arguments: argparse.Namespace) -> str:
         ("--objective", arguments.objective if arguments.objective != Objective.TRAFFIC.value else None),
         ("--input-size", size),
         ("--weights", arguments.weights),
+        ("--data", arguments.data),
         ("--html", arguments.html),
     )
     words += [str(word) for option, value in given if value for word in (option, value)]

@@ -1,6 +1,6 @@
 """Graphs in `.kiln` containers, the compressed form on disk: the same graph as a graph file, in fewer bytes.
 
-What is in the file, and how it is read without torch, is the business of `bitkiln.coding`.
+What is in the file, and how it is read without torch, is the business of `bitkiln.ir.coding`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import assert_never
 
 import torch
 
-from bitkiln.coding import MAX_TEXT_BYTES, DamagedFileError, Record, StoredTensor, read_kiln, write_kiln
-
+from .coding import MAX_TEXT_BYTES, DamagedFileError, Record, StoredTensor, read_kiln, write_kiln
 from .diagnostics import ToolError, fail
 from .graph import Const, Graph
 from .numbers import Bipolar, Codebook, Float, Int, Number, Ternary

@@ -10,8 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bitkiln.coding import MAGIC, is_kiln
-
+from .coding import MAGIC, is_kiln
 from .diagnostics import ToolError, fail
 from .graph import Graph
 from .kiln import encode_kiln, load_kiln

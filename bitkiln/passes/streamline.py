@@ -6,6 +6,7 @@ norm, activation) becomes that quantiser's thresholds. What has no integer form 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +33,7 @@ from bitkiln.ir.ops import (
     Permute,
     QuantiseScaled,
     Relu,
+    Requantise,
     Reshape,
     Roll,
     ScaleShift,
@@ -48,6 +50,8 @@ from .grids import Grid, codes_on
 
 _MOVES = (Expand, Flip, Permute, Reshape, Roll, Slice, Take)
 _MAX_ALIGNMENT = 16  # bits that the points of two operands of an addition may differ by
+_MAX_SUM_BITS = 35  # with the alignment, sums stay well within the integers of 64-bit floats
+_MANTISSA_BITS = 24  # of a 32-bit float
 
 
 def streamline(graph: Graph, grids: Mapping[int, Grid]) -> Graph:
@@ -202,17 +206,39 @@ class _Streamline:
         return self._dequantised(total, node).then(_constant_step(Mul(), scale, node))
 
     def _sum(self, node: Node) -> Chain | None:
-        """The sum of codes that differ in their points only."""
+        """The exact sum of codes, their points aligned; scales that differ are multiplied with first."""
         found = [codes for arg in node.args if (codes := self._codes(arg))]
-        if len(found) != 2 or len({scale for _, scale in found}) != 1:
+        if len(found) != 2:
             return None
-        points = [self._number(codes).fracs[0] for codes, _ in found]
+        scale = found[0][1]
+        operands = tuple(codes for codes, _ in found)
+        if found[1][1] != scale:
+            scaled = [self._times_scale(codes, factor, node) for codes, factor in found]
+            operands, scale = tuple(codes for codes in scaled if codes is not None), 1.0
+        if len(operands) != 2 or max(self._number(codes).bits for codes in operands) > _MAX_SUM_BITS:
+            return None
+        points = [self._number(codes).fracs[0] for codes in operands]
         if abs(points[0] - points[1]) > _MAX_ALIGNMENT:
             return None
         op = Add((max(points) - points[0], max(points) - points[1]))
-        total = self.build.add(op, (found[0][0], found[1][0]), node.name, node.loc)
-        scale = torch.tensor(found[0][1], dtype=torch.float64)
-        return self._dequantised(total, node).then(_constant_step(Mul(), scale, node))
+        chain = self._dequantised(self.build.add(op, operands, node.name, node.loc), node)
+        step = _constant_step(Mul(), torch.tensor(scale, dtype=torch.float64), node)
+        return chain if scale == 1 else chain.then(step)
+
+    def _times_scale(self, codes: str, scale: float, node: Node) -> str | None:
+        """Codes that stand for what `codes` times `scale` does, which is exact as scales are 32-bit floats."""
+        mantissa, exponent = math.frexp(scale)
+        multiplier = int(mantissa * (1 << _MANTISSA_BITS))
+        if multiplier != mantissa * (1 << _MANTISSA_BITS):
+            return None
+        zeros = (multiplier & -multiplier).bit_length() - 1
+        multiplier, point = multiplier >> zeros, _MANTISSA_BITS - exponent - zeros
+        x = self._number(codes)
+        if not 0 <= point <= 2 * _MANTISSA_BITS:
+            return None
+        number = Int.holding(x.lo * multiplier, x.hi * multiplier, x.fracs[0] + point, signed=x.signed)
+        op = Requantise(number, (0,), multiplier, point)
+        return self.build.add(op, (codes,), f"{node.name}.scaled", node.loc)
 
     def _concat(self, node: Node) -> Chain | None:
         """Codes of one format and scale."""

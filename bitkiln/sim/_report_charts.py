@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bitkiln.boards import Resource
-from bitkiln.coding import STORAGE_RULE
+from bitkiln.ir.coding import STORAGE_RULE
 
 from ._charts import Chart, Key, Part, Row, bar_chart
 from ._format import NOT_RUN, bits_text, bytes_text, count_text, energy_text, percent_text, ratio_text

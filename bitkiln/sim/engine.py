@@ -26,7 +26,6 @@ class StallCause(Enum):
     PORTS = "buffer ports"
     IMBALANCE = "load imbalance"  # some elements are done, others are not
     STARVED = "no input"  # the next non-zero input is not there yet
-    QUEUE_FULL = "queue full"
 
 
 @dataclass(frozen=True)

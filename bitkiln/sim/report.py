@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 from bitkiln.boards import Board, Resource, Resources
-from bitkiln.coding import STORAGE_RULE
 from bitkiln.ir import Graph, encode_kiln
+from bitkiln.ir.coding import STORAGE_RULE
 
 from .counts import Access, Arithmetic, Level
 from .design import Design, Layer, Link, MemoryUse
@@ -29,10 +29,11 @@ class Model:
     output: str
 
     @classmethod
-    def of(cls, graph: Graph) -> Model:
+    def of(cls, graph: Graph, params: int) -> Model:
+        """`params` are the model's own: folding a batch norm leaves fewer constants in the graph."""
         inputs = ", ".join(str(value.type) for value in graph.inputs)
         outputs = ", ".join(str(graph.types[name]) for name in graph.outputs)
-        return cls(graph.name, graph.params, graph.total_macs, inputs, outputs)
+        return cls(graph.name, params, graph.total_macs, inputs, outputs)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Report:
 
     `commands` make the same run again, `tools` are the versions it was made with.
 
-    >>> Report(Model.of(graph)).to_json()
+    >>> Report(Model.of(graph, graph.params)).to_json()
     """
 
     model: Model

@@ -15,8 +15,8 @@ from bitkiln.passes import Context, Quantise
 from bitkiln.passes.canonicalise import canonicalise
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.queues import size_queues
-
 from tests.hdl.units.rtl_bench import check
+
 from .random_networks import random_network
 
 IMAGES = 3

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from bitkiln.coding import STORAGE_RULE
 from bitkiln.ir import load_graph
+from bitkiln.ir.coding import STORAGE_RULE
 from tests.ir.random_graphs import assert_same
 from tests.projects import Outcome, Tiny
 

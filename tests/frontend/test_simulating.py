@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from bitkiln.cli import main
-from tests.projects import Tiny
 from bitkiln.ir import Graph, save_graph
 from bitkiln.ir.ops import MaxPool2d, Relu, Reshape
 from bitkiln.passes import Quantise
@@ -229,17 +228,3 @@ def test_missing_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert message == f"error[missing-file]: cannot read the topology {tmp_path}/none.csv: No such file or directory"
     message = refused(capsys, tmp_path / "none.graph", "-a", "systolic-32")
     assert message.splitlines()[0] == f"error[missing-file]: {tmp_path}/none.graph is no file"
-
-
-def test_real_samples_take_the_place_of_drawn_zeros(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    """The golden model's own activations: half of them are zero behind a ReLU, which drawing knows nothing of."""
-    command = (tiny.graph, "-a", "zero-skip", "--batch", 5, "--json")
-    drawn, real = (json.loads(run(capsys, *command, *more)[1])["layers"] for more in ((), ("--data", "digits")))
-    assert [layer["macs"] for layer in drawn] == [layer["macs"] for layer in real]
-    assert all(there["performed_macs"] < here["performed_macs"] for here, there in zip(drawn, real, strict=True))
-
-
-def test_samples_need_a_graph(networks: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, error = run(capsys, networks[0], "-a", "eie", "--data", "digits")
-    assert code == 2
-    assert error == f"error[bad-arguments]: --data is for graphs; {networks[0]} has no values to compute with\n"

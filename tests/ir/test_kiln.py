@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from bitkiln.coding import Encoding, Form
 from bitkiln.ir import (
     Bipolar,
     Builder,
@@ -27,7 +26,8 @@ from bitkiln.ir import (
     save_graph,
     stored_records,
 )
-from tests.coding.test_kiln import with_check_sum
+from bitkiln.ir.coding import Encoding, Form
+from tests.ir.coding.test_kiln import with_check_sum
 from tests.ir.random_graphs import assert_same, graphs, random_codes, random_input
 
 

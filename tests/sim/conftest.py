@@ -43,7 +43,7 @@ def design(plan: Plan) -> Design:
 @pytest.fixture(scope="session")
 def full(float_graph: Graph, quantised_graph: Graph, design: Design) -> Report:
     return Report(
-        model=Model.of(float_graph),
+        model=Model.of(float_graph, float_graph.params),
         storage=Storage.of(float_graph, quantised_graph),
         accuracy=Accuracy(0.9875, 0.98, 400),
         design=design,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from bitkiln.coding import DamagedFileError, pack_bits, packed_bytes, unpack_bits
-from bitkiln.coding.bits import CHUNK
+from bitkiln.ir.coding import DamagedFileError, pack_bits, packed_bytes, unpack_bits
+from bitkiln.ir.coding.bits import CHUNK
 
 from .streams import elements
 

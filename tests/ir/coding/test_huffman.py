@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitkiln.coding import LENGTH_LIMIT, DamagedFileError, code_lengths, huffman_decode, huffman_encode
-from bitkiln.coding.huffman import huffman_bytes
+from bitkiln.ir.coding import LENGTH_LIMIT, DamagedFileError, code_lengths, huffman_decode, huffman_encode
+from bitkiln.ir.coding.huffman import huffman_bytes
 
 BYTE = np.dtype(np.uint8)
 
@@ -60,7 +60,7 @@ def test_limited_code_is_complete_and_longer_only_where_it_must(count: int) -> N
 
 
 def test_limited_code_is_the_cheapest(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("bitkiln.coding.huffman.LENGTH_LIMIT", f"{__name__}.LENGTH_LIMIT"):
+    for module in ("bitkiln.ir.coding.huffman.LENGTH_LIMIT", f"{__name__}.LENGTH_LIMIT"):
         monkeypatch.setattr(module, 4)
     rng = np.random.default_rng(1)
     for _ in range(20):

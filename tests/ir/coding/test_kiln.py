@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import bitkiln.coding.kiln
-from bitkiln.coding import MAGIC, DamagedFileError, StoredTensor, read_kiln, write_kiln
-from bitkiln.coding._cursor import varint
-from bitkiln.coding.kiln import DICTIONARY, constant_names
+import bitkiln.ir.coding.kiln
+from bitkiln.ir.coding import MAGIC, DamagedFileError, StoredTensor, read_kiln, write_kiln
+from bitkiln.ir.coding._cursor import varint
+from bitkiln.ir.coding.kiln import DICTIONARY, constant_names
 
 TEXT = "graph g\n%w = const : u5.f0[4,500]\n%b = const : f32[4]\nreturn %w, %b\n"
 
@@ -73,7 +73,7 @@ def test_names_of_constants() -> None:
 def test_reading_does_not_import_torch(file: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.kiln").write_bytes(file)
     program = (
-        "import sys, pathlib, bitkiln.coding as coding\n"
+        "import sys, pathlib, bitkiln.ir.coding as coding\n"
         f"print(coding.read_kiln(pathlib.Path({str(tmp_path / 'a.kiln')!r}).read_bytes()).tensors['w'].data.sum())\n"
         "print('torch' in sys.modules)"
     )
@@ -151,7 +151,7 @@ def test_a_small_file_cannot_ask_for_much_memory() -> None:
 
 
 def test_a_huge_empty_network_is_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bitkiln.coding.kiln, "FREE_BYTES", 1000)
+    monkeypatch.setattr(bitkiln.ir.coding.kiln, "FREE_BYTES", 1000)
     empty = StoredTensor(np.zeros(2_000_000, np.float32), 32)
     data = write_kiln("%w = const : f32[2000000]", [empty])[0]
     assert 8_000_000 / 4096 - 10 < len(data) < 8_000_000 / 4096 + 10

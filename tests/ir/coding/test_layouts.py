@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from bitkiln.coding import BitMap, Compressed, Order
+from bitkiln.ir.coding import BitMap, Compressed, Order
 
 from .streams import elements
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from bitkiln.coding import DamagedFileError, Relative, relative_decode, relative_encode
+from bitkiln.ir.coding import DamagedFileError, Relative, relative_decode, relative_encode
 
 from .streams import elements
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 from numpy.typing import NDArray
 
-from bitkiln.coding import DamagedFileError, Form
-from bitkiln.coding._cursor import Cursor, varint
-from bitkiln.coding.stream import MAX_DISTINCT, Histogram, plan_stream, read_stream, write_stream
+from bitkiln.ir.coding import DamagedFileError, Form
+from bitkiln.ir.coding._cursor import Cursor, varint
+from bitkiln.ir.coding.stream import MAX_DISTINCT, Histogram, plan_stream, read_stream, write_stream
 
 from .streams import elements
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 from numpy.typing import NDArray
 
-from bitkiln.coding import DamagedFileError, Encoding, Form, StoredTensor
-from bitkiln.coding._cursor import Cursor, varint
-from bitkiln.coding.tensor import DTYPES, read_tensor, write_tensor
+from bitkiln.ir.coding import DamagedFileError, Encoding, Form, StoredTensor
+from bitkiln.ir.coding._cursor import Cursor, varint
+from bitkiln.ir.coding.tensor import DTYPES, read_tensor, write_tensor
 
 from .streams import elements
 
