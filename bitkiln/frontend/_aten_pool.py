@@ -13,8 +13,7 @@ Pair = tuple[int, int]
 
 def max_pool2d(at: At) -> Value:
     kernel, stride = _window(at)
-    op = MaxPool2d(kernel, stride, at.pair("padding"), at.pair("dilation"), at.flag("ceil_mode"))
-    return at.each(at.activation("self"), lambda x, shape: at.emit(op, x, shape=shape))
+    return _pool(at, MaxPool2d(kernel, stride, at.pair("padding"), at.pair("dilation"), at.flag("ceil_mode")))
 
 
 def max_pool2d_with_indices(at: At) -> tuple[Value, ...]:
@@ -26,7 +25,17 @@ def avg_pool2d(at: At) -> Value:
     kernel, stride = _window(at)
     divisor = None if at.optional("divisor_override") is None else at.integer("divisor_override")
     op = AvgPool2d(kernel, stride, at.pair("padding"), at.flag("ceil_mode"), at.flag("count_include_pad"), divisor)
-    return at.each(at.activation("self"), lambda x, shape: at.emit(op, x, shape=shape))
+    return _pool(at, op)
+
+
+def _pool(at: At, op: MaxPool2d | AvgPool2d) -> Value:
+    """Channels do not mix, so images that joined the batch may be channels meanwhile."""
+    x = at.activation("self")
+    if x.shape[0] == 1 or len(x.shape) != 4:
+        return at.emit(op, x.name)
+    (items, channels, height, width), (_, _, rows, columns) = x.shape, at.shape
+    flat = at.under(x, (1, items * channels, height, width))
+    return at.reshape(at.emit(op, flat, shape=(1, items * channels, rows, columns)), at.shape)
 
 
 def _window(at: At) -> tuple[Pair, Pair]:
