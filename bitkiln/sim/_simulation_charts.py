@@ -186,7 +186,7 @@ def _energies(simulations: Sequence[Simulation], names: Sequence[str], unit: Ene
         if simulation.technology.unit is unit
     ]
     shown = _of_unit(simulations, unit)
-    titles = ", ".join(sorted({simulation.technology.title for simulation in shown}))
+    titles = "; ".join(sorted({simulation.technology.title for simulation in shown}))
     note = f"Of one batch. Prices: {titles}."
     return bar_chart("Energy", note, rows, _kind_keys([simulation.energy for simulation in shown]))
 
