@@ -18,9 +18,9 @@ from dataclasses import replace
 
 import torch
 
+from bitkiln.ir import Builder, Float, Graph, Int, TensorType, ToolError, decode_kiln, encode_kiln, storage_dtype
 from bitkiln.ir.coding import read_kiln, write_kiln
 from bitkiln.ir.coding.kiln import constant_names
-from bitkiln.ir import Builder, Float, Graph, Int, TensorType, ToolError, decode_kiln, encode_kiln, storage_dtype
 from bitkiln.ir.ops import Conv2d, Linear, Relu, Reshape
 from bitkiln.passes import Context, Share
 

@@ -13,7 +13,6 @@ import torch
 from rich.table import Table
 
 from bitkiln.boards import find_board
-from bitkiln.ir.coding import STORAGE_RULE
 from bitkiln.hdl.verification import RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
     KILN_SUFFIX,
@@ -30,6 +29,7 @@ from bitkiln.ir import (
     to_plain,
     write_whole,
 )
+from bitkiln.ir.coding import STORAGE_RULE
 from bitkiln.passes import Context, Pass, accuracy, read_passes, run_passes
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.dataflow import dataflow_cycles

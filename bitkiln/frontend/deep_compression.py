@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bitkiln.ir.coding import DamagedFileError, Relative, packed_bytes, relative_decode, unpack_bits
 from bitkiln.ir import Builder, Codebook, Float, Graph, Location, TensorType, ToolError, fail
+from bitkiln.ir.coding import DamagedFileError, Relative, packed_bytes, relative_decode, unpack_bits
 from bitkiln.ir.ops import AdaptiveAvgPool2d, Concat, Conv2d, Decode, MaxPool2d, Relu, Reshape
 
 from .torch_import import Imported

@@ -82,6 +82,4 @@ def compare(trace: Trace, expected_beats: Beats, expected_output_cycles: Cycles 
         beat = int(wrong_cycles[0])
         expected, came = int(expected_output_cycles[beat]), int(trace.output_cycles[beat])
         first_wrong_cycle = WrongCycle(beat, expected, came)
-    return Mismatches(
-        len(trace.outputs), len(wrong_beats), len(wrong_cycles), first_wrong_beat, first_wrong_cycle
-    )
+    return Mismatches(len(trace.outputs), len(wrong_beats), len(wrong_cycles), first_wrong_beat, first_wrong_cycle)

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 class Queue(wiring.Component):
     """First-in first-out queue of `depth` places, of registers (visible the cycle after) or memory (two after).
 
-    `issue` takes a place while `room` is high; the beat itself enters by `push` in the same or a later cycle. A place is
+    `issue` takes a place while `room` is high; the beat enters by `push` in the same or a later cycle. A place is
     free again the cycle after its beat left by `o`.
     """
 
