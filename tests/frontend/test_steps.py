@@ -145,8 +145,8 @@ def test_the_digest_of_sources_knows_packages(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("from blocks.inner.head import Head\n")
     (inner / "head.py").write_text("x = 1\n")
     first = source_digest(tmp_path)
-    for folder in (".venv", "site-packages", "__pycache__"):
-        (tmp_path / folder / "other.py").write_text("not importable by this name\n")
+    for name in (".venv", "site-packages", "__pycache__"):
+        (tmp_path / name / "other.py").write_text("not importable by this name\n")
     assert source_digest(tmp_path) == first
     (inner / "head.py").write_text("x = 2\n")
     assert source_digest(tmp_path) != first
