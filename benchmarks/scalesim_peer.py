@@ -94,8 +94,7 @@ def run_peer(python: str, dataflow: Dataflow, topology: str) -> tuple[list[int],
         seconds = cpu_seconds([python, "-m", "scalesim.scale", *files, *options]) - loading
         with (folder / "run" / "COMPUTE_REPORT.csv").open() as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
-    key = next(key for key in rows[0] if key.strip().lower().startswith("total cycles"))
-    return [int(float(row[key])) for row in rows], seconds
+    return [int(float(row["Total Cycles"])) for row in rows], seconds
 
 
 def run_here(dataflow: Dataflow, topology: str) -> tuple[Simulation, float]:
@@ -120,12 +119,12 @@ def main() -> None:
         if arguments.dataflow in (None, dataflow.value):
             reported, peer_seconds = run_peer(arguments.peer, dataflow, topology)
             found, seconds = run_here(dataflow, topology)
+            assert [cycles + 1 for cycles in reported] == [run.compute_cycles for run in found.runs]
             for cycles, run in zip(reported, found.runs, strict=True):
                 table.add_row(dataflow.value, run.layer.name, f"{cycles + 1:,}", f"{run.compute_cycles:,}")
             total = sum(reported) + len(reported)
             times = f"{peer_seconds:.1f}", f"{seconds:.4f}", f"{peer_seconds / seconds:,.0f}x"
             table.add_row(dataflow.value, "total", f"{total:,}", f"{found.compute_cycles:,}", *times)
-            assert [cycles + 1 for cycles in reported] == [run.compute_cycles for run in found.runs]
     Console(width=120).print(table)
 
 
