@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from bitkiln.ir import Node
-from bitkiln.ir.ops import Add, Conv2d, Linear, Mul, Sigmoid, Silu
+from bitkiln.ir.ops import Add, Conv2d, HardSigmoid, HardSwish, Linear, Mul, Sigmoid, Silu
 
 from ._rewrite import Rewrite
 
@@ -64,16 +64,17 @@ def _is_read_once(state: Rewrite, layer: Node, node: Node) -> bool:
     return layer.name in state.graph.node[node.name].args and state.has_one_user(layer.name)
 
 
-def fuse_silu(state: Rewrite, node: Node) -> bool:
-    """x * sigmoid(x)."""
+def fuse_gate(state: Rewrite, node: Node) -> bool:
+    """x * sigmoid(x) is silu, x * hard_sigmoid(x) is hard_swish."""
     if not isinstance(node.op, Mul):
         return False
     for x, gate in (node.args, node.args[::-1]):
         before = state.nodes.get(gate)
-        if before is None or not isinstance(before.op, Sigmoid) or before.args != (x,):
+        if before is None or not isinstance(before.op, Sigmoid | HardSigmoid) or before.args != (x,):
             continue
+        fused = Silu() if isinstance(before.op, Sigmoid) else HardSwish()
         if not _is_read_once(state, before, node):
-            return state.replace(node, Silu(), x)
-        state.replace(before, Silu(), x)
+            return state.replace(node, fused, x)
+        state.replace(before, fused, x)
         return state.forward(node, before.name)
     return False

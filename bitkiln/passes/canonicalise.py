@@ -14,7 +14,7 @@ from bitkiln.ir import Graph, Node, TensorType
 from bitkiln.ir.ops import AdaptiveAvgPool2d, AvgPool2d, Clip, Concat, MaxPool2d, Relu
 
 from ._affine_rules import fold_batch_norm, fold_scale_shift
-from ._fusion_rules import fold_bias, fold_factor, fuse_silu
+from ._fusion_rules import fold_bias, fold_factor, fuse_gate
 from ._move_rules import drop_expand, is_still, merge_permutes, merge_reshapes, pad_into_convolution, permute_to_reshape
 from ._rewrite import Rewrite, Rule, rewrite
 
@@ -79,6 +79,6 @@ def _limits(node: Node) -> tuple[float, float]:
 
 RULES: tuple[Rule, ...] = (
     *(fold_constant, drop_identity),
-    *(merge_clips, fold_batch_norm, fold_scale_shift, fold_bias, fold_factor, fuse_silu),
+    *(merge_clips, fold_batch_norm, fold_scale_shift, fold_bias, fold_factor, fuse_gate),
     *(permute_to_reshape, merge_reshapes, merge_permutes, pad_into_convolution, drop_expand),
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bitkiln.ir import Builder, Float, Graph, TensorType, evaluate
-from bitkiln.ir.ops import Add, Conv2d, Linear, Mul, Relu, Sigmoid
+from bitkiln.ir.ops import Add, Conv2d, HardSigmoid, Linear, Mul, Relu, Sigmoid
 from bitkiln.passes.canonicalise import canonicalise
 
 
@@ -76,6 +76,15 @@ def gated(net: Net) -> str:
     return net.add(Mul(), (net.add(Sigmoid(), (x,), "s"), x), "m")
 
 
+def hard_gated(net: Net) -> str:
+    x = net.image(5)
+    return net.add(Mul(), (x, net.add(HardSigmoid(), (x,), "s")), "m")
+
+
+def gate_read_twice(net: Net) -> str:
+    return net.add(Add(), (gated(net), "s"), "sum")
+
+
 def gated_by_another(net: Net) -> str:
     x = net.image(5)
     return net.add(Mul(), (net.add(Sigmoid(), (net.add(Relu(), (x,), "r"),), "s"), x), "m")
@@ -99,6 +108,8 @@ CASES: tuple[tuple[str, Callable[[Net], str], list[str]], ...] = (
     ("factor, then bias", scale_layer, ["conv2d"]),
     ("tied weights", tied_weights, ["conv2d", "conv2d"]),
     ("silu", gated, ["silu"]),
+    ("hard swish", hard_gated, ["hard_swish"]),
+    ("gate read twice", gate_read_twice, ["sigmoid", "silu", "add"]),
     ("another gate", gated_by_another, ["relu", "sigmoid", "mul"]),
 )
 
