@@ -13,6 +13,9 @@ import argparse
 import itertools
 import math
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -78,6 +81,20 @@ def shapes(name: str, module: nn.Module, image: Tensor) -> Workload:
     return Workload(name, (layers[0], *chained))
 
 
+@contextmanager
+def _regnet_widths_computed(params: type) -> Iterator[None]:
+    """RegNet computes its widths with tensors, which need values although the network's own have none."""
+    original = params.from_init_params  # type: ignore[attr-defined]  # torchvision's class
+
+    def with_values(*arguments: object, **options: object) -> object:
+        with torch.device("cpu"):
+            return original(*arguments, **options)
+
+    params.from_init_params = staticmethod(with_values)  # type: ignore[attr-defined]  # torchvision's class
+    yield
+    params.from_init_params = original  # type: ignore[attr-defined]  # torchvision's class
+
+
 def vgg16() -> Table:
     """CPU milliseconds on each accelerator for dense networks."""
     import_torchvision()
@@ -107,9 +124,8 @@ def torchvision_networks() -> Table:
     names = [name for name in torchvision.models.list_models(torchvision.models) if not name.startswith(TRANSFORMERS)]
     table = Table("networks", "layers", "simulations", "CPU s", "CPU ms a layer")
     workloads = []
-    sizes_of_blocks = torchvision.models.regnet.BlockParams.from_init_params
-    torchvision.models.regnet.BlockParams.from_init_params = torch.device("cpu")(sizes_of_blocks)
-    with torch.device("meta"):
+    warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight initialization.*")
+    with torch.device("meta"), _regnet_widths_computed(torchvision.models.regnet.BlockParams):
         for name in names:
             size = 299 if name == "inception_v3" else 224
             module = torchvision.models.get_model(name, weights=None)

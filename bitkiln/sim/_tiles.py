@@ -106,8 +106,12 @@ def sizes(total: int, unit: int = 1) -> Whole:
     """Return the sizes of tiles of `total`, ascending: for every number of tiles the least, in whole units."""
     most = -(-total // unit) - 1
     low = np.arange(math.isqrt(most) + 1, dtype=np.int64)
-    units = np.union1d(low, most // low[1:]) + 1  # all values of ceil((most + 1) / count)
-    return np.minimum(units * unit, total)
+    high = most // low[:0:-1]
+    units = (
+        np.concatenate([low, high[1:] if most and high[0] == low[-1] else high]) + 1
+    )  # all of ceil((most + 1) / count)
+    tiles: Whole = np.minimum(units * unit, total)
+    return tiles
 
 
 def tilings(setting: Setting) -> Tilings:

@@ -6,7 +6,7 @@ Counts are facts of a design, prices are facts of a technology; `bitkiln.sim.ene
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -147,16 +147,17 @@ class Counts:
 def _merged_arithmetic(items: Iterable[Arithmetic]) -> tuple[Arithmetic, ...]:
     totals: dict[Arithmetic, int] = {}
     for item in items:
-        key = replace(item, count=0)
+        key = Arithmetic(item.operation, item.purpose, item.bits, 0)
         totals[key] = totals.get(key, 0) + item.count
-    merged = [replace(key, count=count) for key, count in totals.items() if count]
+    merged = [Arithmetic(key.operation, key.purpose, key.bits, count) for key, count in totals.items() if count]
     return tuple(sorted(merged, key=lambda item: (item.operation.value, item.purpose.value, item.bits)))
 
 
 def _merged_accesses(items: Iterable[Access]) -> tuple[Access, ...]:
     totals: dict[Memory, tuple[int, int]] = {}
     for item in items:
-        key = replace(item.memory, name="")
+        memory = item.memory
+        key = Memory("", memory.level, memory.role, memory.capacity_bits, memory.word_bits)
         reads, writes = totals.get(key, (0, 0))
         totals[key] = (reads + item.reads, writes + item.writes)
     merged = [Access(memory, *moved) for memory, moved in totals.items() if any(moved)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -145,7 +145,7 @@ class _Runner:
     accelerator: Accelerator
     technology: Technology
     objective: Objective
-    _known: dict[tuple[Layer, Residence], tuple[LayerRun, KindEnergy]] = field(default_factory=dict)
+    _known: dict[tuple[Hashable, Residence], tuple[LayerRun, KindEnergy]] = field(default_factory=dict)
 
     def run(self, layer: Layer, residence: Residence) -> tuple[LayerRun, KindEnergy]:
         key = (self._key(layer), residence)
@@ -170,14 +170,13 @@ class _Runner:
             case Objective.CYCLES:
                 return float(run.cycles), float(run.counts.bits(Level.DRAM))
 
-    def _key(self, layer: Layer) -> Layer:
+    def _key(self, layer: Layer) -> Hashable:
         """What the engine's result depends on: on values only where it is not their number or density that matters."""
         engine = self.accelerator.engine
         if isinstance(engine, Eie | ZeroSkip) and (layer.weights is not None or layer.activations is not None):
             return layer  # names are unique in a workload, and the values belong to them
-        if isinstance(engine, RowStationary):
-            layer = replace(layer, given_activation_density=layer.activation_density)
-        return replace(layer, name="", place="", source="", weights=None, activations=None)
+        density = layer.activation_density if isinstance(engine, RowStationary) else None
+        return layer.shape, density
 
 
 def with_dram(technology: Technology, kind: DramKind) -> Technology:

@@ -7,6 +7,7 @@ a `Layer` and need not know where it came from: a Graph (`graph_workload.py`) or
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -100,12 +101,20 @@ class Layer:
     def _bad(self, message: str) -> Exception:
         return fail("bad-layer", f"layer {self.name}: {message}")
 
+    @cached_property
+    def shape(self) -> Hashable:
+        """All that is known of the layer but names and values: equal layers have equal shapes."""
+        sizes = (self.height, self.width, self.channels, self.filters, self.groups, self.batch, self.is_rounded_up)
+        window = (self.kernel, self.stride, self.padding, self.dilation)
+        bits = (self.weight_bits, self.activation_bits, self.output_bits, self.has_constant_weights)
+        return sizes, window, bits, self.given_weight_density, self.given_activation_density, self.given_output_density
+
     @property
     def padded(self) -> str:
         """Height and width with padding, as text."""
         return "x".join(str(size + sum(pad)) for size, pad in zip((self.height, self.width), self.padding, strict=True))
 
-    @property
+    @cached_property
     def output(self) -> Pair:
         """Height and width of the output."""
         height, width = (self._output(axis) for axis in range(2))
