@@ -159,6 +159,6 @@ def test_a_huge_empty_network_is_filled_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_page_shows_the_dictionary() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "kiln_format.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "kiln_format.md").read_text("utf-8")
     shown = page.split("```text\n")[1].split("\n```")[0].replace("\n", "")
     assert shown.replace("\\n", "\n") == DICTIONARY.decode("ascii")
