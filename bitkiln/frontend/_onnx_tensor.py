@@ -88,8 +88,8 @@ def _read_external(proto: onnx.TensorProto, path: Path, shape: tuple[int, ...], 
     notes = {item.key: item.value for item in proto.external_data}
     location = notes.get("location", "")
     folder = path.resolve().parent
-    file = (folder / location).resolve()
-    if not location or not file.is_relative_to(folder) or "\0" in location:
+    file = folder if "\0" in location else (folder / location).resolve()
+    if file == folder or not file.is_relative_to(folder):
         raise fail(
             "unsafe-path",
             f"the tensor {proto.name!r} of {path.name} is stored in {location[:80]!r}, outside the model's folder",
