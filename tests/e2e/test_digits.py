@@ -163,7 +163,7 @@ def test_a_killed_run_goes_on_where_it_stopped(project: Path, bitkiln: Run, tmp_
     stand_in.write_text("\n".join((*lines, "exec sleep 600\n")))
     stand_in.chmod(0o755)
     source = "import sys; from bitkiln.cli import main; sys.exit(main(sys.argv[1:]))"
-    environment = os.environ | {"YOSYS": str(stand_in)}
+    environment = os.environ | {"YOSYS": str(stand_in), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         (sys.executable, "-c", source, "run", str(project)), env=environment, stderr=subprocess.PIPE, text=True
     ) as command:
