@@ -76,6 +76,8 @@ def slice_tensor(at: At) -> Value:
     size = x.shape[dim]
     start = 0 if at.optional("start") is None else at.integer("start")
     stop = size if at.optional("end") is None else at.integer("end")
+    if 0 in at.shape:
+        return Known(at.name_of("empty"), torch.empty(at.shape))
     return part(at, x, dim, *slice(start, stop, at.integer("step")).indices(size))
 
 

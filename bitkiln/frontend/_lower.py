@@ -110,11 +110,12 @@ class At:
         return Activation(self.lowering.constant(value, self.call.loc, carried(value.shape)), value.shape)
 
     def activations(self, name: str) -> tuple[Activation, ...]:
-        """An argument that is a list of tensors."""
+        """An argument that is a list of tensors; those without elements are left out."""
         argument = self.call.arguments[name]
         if not isinstance(argument, tuple) or not all(isinstance(item, Ref) for item in argument):
             raise self._wrong(name, "a list of tensors")
-        return tuple(self.as_activation(self.lowering.values[item]) for item in refs(argument))
+        values = [self.lowering.values[item] for item in refs(argument)]
+        return tuple(self.as_activation(value) for value in values if 0 not in value.shape)
 
     def weight(self, name: str) -> str | None:
         """An argument that must be known, as a constant of the Graph; None if it is absent."""

@@ -156,6 +156,7 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("stack", lambda x: torch.stack([x, x + 1.0], 2), IMAGE, None),
     ("expand", lambda x: x[:, :1].expand(-1, 5, -1, -1), IMAGE, ["slice", "expand"]),
     ("class token", lambda x: torch.cat([torch.arange(8.0).expand(x.shape[0], 1, 8), x], 1), TOKENS, ["concat"]),
+    ("nothing joined", lambda x: torch.cat([x[:, :0], F.relu(x)], 1), TOKENS, ["relu"]),
     ("pad", lambda x: F.pad(x, (1, 2, 0, 3), value=-1.0), IMAGE, ["pad"]),
     ("pad negative", lambda x: F.pad(x, (-1, 2, 0, -3)), IMAGE, ["pad"]),
     ("pad with infinity", lambda x: F.max_pool2d(F.pad(x, (1, 1), value=-torch.inf), 2), IMAGE, ["pad", "max_pool2d"]),
