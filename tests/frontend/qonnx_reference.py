@@ -50,7 +50,8 @@ def _execute(op: str, inputs: list[Floats], attributes: dict[str, object]) -> Fl
             x, gamma, beta, mean, variance = inputs
             epsilon = attributes["epsilon"]
             assert isinstance(epsilon, float)
-            return (x - mean) / np.sqrt(variance + np.float32(epsilon)) * gamma + beta
+            result: Floats = (x - mean) / np.sqrt(variance + np.float32(epsilon)) * gamma + beta
+            return result
         case "Relu":
             return np.maximum(inputs[0], 0)
         case _:

@@ -31,7 +31,7 @@ def floats(*shape: int) -> Array:
 
 
 # nodes, shape of the input, constants, opset, the whole message
-CASES: list[tuple[Sequence[object], Sequence[int], dict[str, Array], int, str]] = [
+CASES: list[tuple[Sequence[onnx.NodeProto], Sequence[int], dict[str, Array], int, str]] = [
     ([node("Exp", "x")], VECTOR, {}, 13,
      "error[unsupported-op]: Exp is not supported here: it depends on the model's input\n"
      "  --> net.onnx (Exp_y)\n  help: write this part with supported operations"),
@@ -104,7 +104,7 @@ CASES: list[tuple[Sequence[object], Sequence[int], dict[str, Array], int, str]] 
 
 @pytest.mark.parametrize(("nodes", "shape", "constants", "opset", "message"), CASES)
 def test_refusal(
-    nodes: Sequence[object],
+    nodes: Sequence[onnx.NodeProto],
     shape: Sequence[int],
     constants: dict[str, Array],
     opset: int,
@@ -112,7 +112,7 @@ def test_refusal(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ToolError) as caught:
-        read(model(nodes, shape, constants, opset), tmp_path)  # type: ignore[arg-type]
+        read(model(nodes, shape, constants, opset), tmp_path)
     assert str(caught.value).startswith(message)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,13 @@ from torch import Tensor
 
 pytest.importorskip("onnx", reason='.onnx files need pip install "bitkiln[onnx]"')
 
+import onnx
+
 from bitkiln.frontend.onnx_import import import_onnx, read_onnx_program
 from bitkiln.frontend.quantised import lower_quantised
 from bitkiln.ir import Float, Graph, Int, ToolError, evaluate, evaluate_batches, exact_dtype
-from tests.frontend.onnx_files import Array, model, node, op_names, read, write
+from bitkiln.ir.ops import MultiThreshold
+from tests.frontend.onnx_files import Array, is_integer, model, node, op_names, read, write
 from tests.frontend.qonnx_reference import execute
 
 QONNX = "qonnx.custom_op.general"
@@ -27,18 +31,8 @@ def number(value: float) -> Array:
     return np.array(value, np.float32)
 
 
-def is_integer(graph: Graph) -> bool:
-    """True if floats occur only before the first quantiser and behind the last sum."""
-    floats = {"quantise_scaled", "multi_threshold", "dequantise", "mul", "add", "scale_shift", "reshape"}
-    return all(step.op.name in floats for step in graph.nodes if step.type.is_float) and all(
-        not graph.types[step.args[0]].is_float
-        for step in graph.nodes
-        if step.op.name in ("linear", "conv2d", "sum_pool2d")
-    )
-
-
 def quantised(
-    op: str, domain: str, version: int, constants: dict[str, Array], folder: Path, **attributes: object
+    op: str, domain: str, version: int, constants: dict[str, Array], folder: Path, **attributes: Any
 ) -> Tensor:
     """What the operation gives for X, as a Graph of one node."""
     inputs = " ".join(["x", *constants])
@@ -117,7 +111,7 @@ def test_multi_threshold(scale: float, bias: float, tmp_path: Path) -> None:
     package = pytest.importorskip("qonnx.custom_op.general.multithreshold", reason="qonnx says what is right")
     x = np.random.default_rng(0).normal(0, 2, (1, 3, 4, 5)).astype(np.float32)
     thresholds = np.random.default_rng(1).normal(0, 2, (3, 5)).astype(np.float32)
-    attributes = {"out_scale": scale, "out_bias": bias, "out_dtype": "INT8"}
+    attributes: dict[str, Any] = {"out_scale": scale, "out_bias": bias, "out_dtype": "INT8"}
     nodes = [node("MultiThreshold", "x t", domain=QONNX, **attributes)]
     found = evaluate(read(model(nodes, x.shape, {"t": thresholds}, domains={QONNX: 1}), tmp_path), torch.from_numpy(x))
     expected = package.multithreshold(x, thresholds, scale, bias)
@@ -139,7 +133,7 @@ def test_multi_threshold_layouts(layout: str, shape: tuple[int, ...], channels: 
     assert torch.equal(evaluate(graph, x)[0], expected.float())
 
 
-def small_network(domain: str = QONNX) -> tuple[list[object], dict[str, Array]]:
+def small_network(domain: str = QONNX) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
     """Convolution, batch norm, ReLU and pooling between quantisers, then a linear layer with one scale a channel."""
     rng = np.random.default_rng(3)
     constants: dict[str, Array] = {
@@ -163,12 +157,12 @@ def small_network(domain: str = QONNX) -> tuple[list[object], dict[str, Array]]:
         node("MatMul", "flat qf", "y0"),
         node("Add", "y0 bias", "y"),
     ]
-    return list(nodes), constants
+    return nodes, constants
 
 
 def test_a_small_network_becomes_integers(tmp_path: Path) -> None:
     nodes, constants = small_network()
-    path = write(model(nodes, (1, 3, 8, 8), constants, domains={QONNX: 2}), tmp_path)  # type: ignore[arg-type]
+    path = write(model(nodes, (1, 3, 8, 8), constants, domains={QONNX: 2}), tmp_path)
     graph = import_onnx(path)
     assert op_names(graph) == [
         "quantise_scaled", "conv2d", "multi_threshold", "max_pool2d", "reshape", "linear", "dequantise", "scale_shift",
@@ -189,10 +183,10 @@ def as_written(path: Path) -> Graph:
 def test_falling_channels_turn_their_weights(tmp_path: Path) -> None:
     """A negative gamma of batch norm: the sum falls as the code rises."""
     nodes, constants = small_network()
-    graph = read(model(nodes, (1, 3, 8, 8), constants, domains={QONNX: 2}), tmp_path)  # type: ignore[arg-type]
+    graph = read(model(nodes, (1, 3, 8, 8), constants, domains={QONNX: 2}), tmp_path)
     (threshold,) = [step for step in graph.nodes if step.op.name == "multi_threshold"]
-    assert "step" not in str(threshold.op) or threshold.op.step == (1,)  # type: ignore[attr-defined]
-    codes = np.round(np.clip(constants["w"] / constants["sw"], -7, 7))  # type: ignore[operator]
+    assert threshold.op == MultiThreshold(Int(3, False, 4))
+    codes = np.round(np.clip(constants["w"] / constants["sw"], -7, 7))
     turned = np.where(constants["g"].reshape(-1, 1, 1, 1) < 0, -codes, codes)
     assert graph.const["w"].data.tolist() == turned.tolist()
 
@@ -201,7 +195,7 @@ def test_scales_that_are_powers_of_two_are_points(tmp_path: Path) -> None:
     nodes, constants = small_network()
     constants |= {"sx": number(0.0625), "sw": number(0.125), "sa": number(0.5)}
     constants["sf"] = np.array([[0.5, 0.25, 0.125, 0.25, 0.5]], np.float32)
-    graph = read(model(nodes, (1, 3, 8, 8), constants, domains={QONNX: 2}), tmp_path)  # type: ignore[arg-type]
+    graph = read(model(nodes, (1, 3, 8, 8), constants, domains={QONNX: 2}), tmp_path)
     formats = {name: value.number for name, value in graph.types.items()}
     assert str(formats["w"]) == "i4.f3"
     assert str(formats["f"]) == "i4.f[1,2,3,2,1]@0"
@@ -215,9 +209,9 @@ def test_scales_that_are_powers_of_two_are_points(tmp_path: Path) -> None:
 def test_weights_off_their_grid_stay_floats(tmp_path: Path) -> None:
     """A weight that no quantiser made is multiplied as it is, on the values of the codes."""
     nodes, constants = small_network()
-    nodes = [step for step in nodes if step.output[0] != "qw"]  # type: ignore[attr-defined]
+    nodes = [step for step in nodes if step.output[0] != "qw"]
     nodes[1] = node("Conv", "qx w", "c", pads=[1, 1, 1, 1])
-    path = write(model(nodes, (1, 3, 8, 8), constants, domains={QONNX: 2}), tmp_path)  # type: ignore[arg-type]
+    path = write(model(nodes, (1, 3, 8, 8), constants, domains={QONNX: 2}), tmp_path)
     graph = import_onnx(path)
     assert graph.types["w"].number == Float(32)
     assert graph.types["f"].number == Int(4)
@@ -237,7 +231,7 @@ def test_weights_off_their_grid_stay_floats(tmp_path: Path) -> None:
         ({"s": np.ones((4, 1), np.float32), "z": number(0), "b": number(4)}, {}, "Quant: "),
     ],
 )  # fmt: skip
-def test_refusal(constants: dict[str, Array], attributes: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_refusal(constants: dict[str, Array], attributes: dict[str, Any], message: str, tmp_path: Path) -> None:
     nodes = [node("Quant", "x s z b", domain=QONNX, signed=1, narrow=0, **attributes)]
     if message == "Quant: ":
         message = "its parameters have shape [4, 1]"
