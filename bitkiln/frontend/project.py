@@ -143,7 +143,7 @@ def with_data_path(project: Project, path: str) -> Project:
 
 def _parse(file: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise fail(
             "missing-file", f"{file} is no file", hint="examples/digits/project.toml is one to start from"

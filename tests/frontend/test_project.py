@@ -172,6 +172,12 @@ def test_files_that_are_no_project(content: str, message: str, tmp_path: Path) -
     assert refusal(tmp_path, content) == message
 
 
+def test_an_editors_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "project.toml"
+    file.write_text(SMALL, encoding="utf-8-sig")
+    assert load_project(file).data == DataSpec(DataFormat.DIGITS)
+
+
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "project.toml").write_bytes(b"\xff\xfe[model]")
     with pytest.raises(ToolError) as caught:
