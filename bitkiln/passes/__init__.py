@@ -11,7 +11,7 @@ from .canonicalise import canonicalise
 from .quantise import LayerBits, Quantise
 from .schedule import LayerFolding, PlanOptions, schedule
 from .share import LayerShare, Share
-from .tune import Optimizer, Schedule, Tune
+from .tune import Loss, Optimizer, Schedule, Tune
 
 __all__ = [
     "PASSES",
@@ -23,6 +23,7 @@ __all__ = [
     "LayerBits",
     "LayerFolding",
     "LayerShare",
+    "Loss",
     "Optimizer",
     "Pass",
     "PlanOptions",

@@ -20,10 +20,14 @@ from bitkiln.ir import Const, Graph, Int, Node, evaluate, evaluate_batches, fail
 from bitkiln.ir.ops import ArgMax, Dequantise
 
 from ._base import Context, Keeps, Pass
+from ._batch_statistics import for_training, has_batch_norm, measured
 from ._codes import with_constants
 from ._data import check_labels, check_samples
 from ._shadow import Shadow, shadows
 from .accuracy import class_count
+
+MEASURED_SAMPLES = 8192
+"""How many training samples the statistics of batch norms are measured on."""
 
 
 class Optimizer(Enum):
@@ -40,13 +44,37 @@ class Schedule(Enum):
     COSINE = "cosine"
 
 
+class Loss(Enum):
+    """What training lowers: cross entropy of the softmax, or the squared hinge of one class against all.
+
+    The squared hinge is the mean of max(0, 1 - t*s)^2 over all scores s, where t is +1 for the sample's class and else
+    -1 (Courbariaux et al. 2016).
+    """
+
+    CROSS_ENTROPY = "cross_entropy"
+    SQUARED_HINGE = "squared_hinge"
+
+    def of(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean over scores [N, classes] and labels [N]."""
+        match self:
+            case Loss.CROSS_ENTROPY:
+                return F.cross_entropy(scores, labels.to(torch.int64))
+            case Loss.SQUARED_HINGE:
+                targets = 2.0 * F.one_hot(labels.to(torch.int64), scores.shape[1]) - 1.0
+                return torch.relu(1.0 - targets * scores).square().mean()
+            case _ as never:
+                assert_never(never)
+
+
 @dataclass(frozen=True)
 class Tune(Pass):
     """Train the weights and biases of a graph on labelled samples, and keep the best epoch.
 
     `held_out` is the part of the training data on which epochs are compared: by accuracy, then by loss. The graph as it
-    came counts as epoch 0, so tuning never makes it worse there. `momentum` holds for sgd. The same seed (else the
-    context's) gives the same graph on the same machine with the same number of threads.
+    came counts as epoch 0, so tuning never makes it worse there. `momentum` holds for sgd. Batch norms train with the
+    statistics of each batch, and get those of the training samples before an epoch is judged. With `keep_zeros` pruned
+    weights, those of exactly 0, stay 0. The same seed (else the context's) gives the same graph on the same machine
+    with the same number of threads.
 
     >>> Tune(epochs=3, learning_rate=0.01, optimizer=Optimizer.SGD).schedule
     <Schedule.COSINE: 'cosine'>
@@ -63,6 +91,8 @@ class Tune(Pass):
     weight_decay: float = 0.0
     held_out: float = 0.1
     seed: int | None = None
+    loss: Loss = Loss.CROSS_ENTROPY
+    keep_zeros: bool = True
 
     def __post_init__(self) -> None:
         for what, count in (("epochs", self.epochs), ("batch", self.batch)):
@@ -88,15 +118,16 @@ class Tune(Pass):
         order = torch.randperm(len(x), generator=generator)
         kept = min(len(x) - 1, max(1, round(len(x) * self.held_out)))
         scores = scores_graph(graph)
-        training = _Training(self, scores, shadows(scores, context.reference), x, y, order[kept:], generator)
+        found = shadows(scores, context.reference, self.keep_zeros)
+        training = _Training(self, scores, found, x, y, order[kept:], generator)
         held_x, held_y = x[order[:kept]], y[order[:kept]]
         best: dict[str, Const] = {}
-        best_rank = _rank(scores, held_x, held_y)
+        best_rank = _rank(scores, held_x, held_y, self.loss)
         for epoch in range(self.epochs):
             for part in training.epoch(epoch):
                 context.progress("tune", (epoch + part) / self.epochs)
             consts = training.constants(epoch)
-            rank = _rank(with_constants(scores, consts), held_x, held_y)
+            rank = _rank(with_constants(scores, consts), held_x, held_y, self.loss)
             if rank > best_rank:
                 best_rank, best = rank, consts
         return with_constants(graph, best)
@@ -130,15 +161,22 @@ class _Training:
 
     def __post_init__(self) -> None:
         self.optimizer = self._optimizer()
+        self.in_training = for_training(self.graph)
+        self.has_batch_norm = has_batch_norm(self.graph)
+        if self.has_batch_norm and min(self.options.batch, len(self.train)) < 2:
+            raise fail("number-range", "batch norm trains on batches of at least 2 samples, not 1")
 
     def epoch(self, number: int) -> Iterator[float]:
         """Take one step for each batch, in a new order; yield the part of the epoch that is done."""
         order = self.train[torch.randperm(len(self.train), generator=self.generator)]
-        for start in range(0, len(order), self.options.batch):
+        done = 0
+        for samples in order.split(self.options.batch):
             for group in self.optimizer.param_groups:
-                group["lr"] = self._learning_rate((number + start / len(order)) / self.options.epochs)
-            self._step(order[start : start + self.options.batch])
-            yield min(1.0, (start + self.options.batch) / len(order))
+                group["lr"] = self._learning_rate((number + done / len(order)) / self.options.epochs)
+            if len(samples) > 1 or not self.has_batch_norm:  # one sample has no variance
+                self._step(samples)
+            done += len(samples)
+            yield done / len(order)
 
     def constants(self, epoch: int) -> dict[str, Const]:
         """Return the constants now; raises ToolError `diverged` if training ran off."""
@@ -148,12 +186,16 @@ class _Training:
                 f"Training ran off to NaN or infinite weights in epoch {epoch + 1}",
                 hint=f"set a learning_rate below {self.options.learning_rate:g}",
             )
-        return {shadow.const.name: shadow.constant() for shadow in self.shadows}
+        consts = {shadow.const.name: shadow.constant() for shadow in self.shadows}
+        if self.has_batch_norm:
+            samples = self.x[self.train[:MEASURED_SAMPLES]]
+            consts |= measured(with_constants(self.graph, consts), samples)
+        return consts
 
     def _step(self, samples: Tensor) -> None:
         leaves = {shadow.const.name: shadow.leaf() for shadow in self.shadows}
-        (scores,) = evaluate(self.graph, self.x[samples], consts=leaves)
-        F.cross_entropy(scores, self.y[samples].to(torch.int64)).backward()
+        (scores,) = evaluate(self.in_training, self.x[samples], consts=leaves)
+        self.options.loss.of(scores, self.y[samples]).backward()
         for shadow in self.shadows:
             shadow.take_gradient(leaves[shadow.const.name])
         self.optimizer.step()
@@ -181,8 +223,7 @@ class _Training:
                 assert_never(never)
 
 
-def _rank(graph: Graph, x: Tensor, y: Tensor) -> tuple[float, float]:
+def _rank(graph: Graph, x: Tensor, y: Tensor, loss: Loss) -> tuple[float, float]:
     """Accuracy and negative loss on the held-out samples: larger is better."""
     scores = evaluate_batches(graph, x)
-    loss = F.cross_entropy(scores, y.to(torch.int64))
-    return float((scores.argmax(1) == y).double().mean()), -float(loss)
+    return float((scores.argmax(1) == y).double().mean()), -float(loss.of(scores, y))

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 
-from bitkiln.ir import Bipolar, Const, Graph, Int, Node, TensorType, ToolError
-from bitkiln.ir.ops import Linear
+from bitkiln.ir import Bipolar, Const, Float, Graph, Int, Node, TensorType, ToolError
+from bitkiln.ir.ops import Linear, Op
 from bitkiln.passes import Quantise
 from bitkiln.passes._shadow import Shadow, shadows
 
-from .networks import context, mlp
+from .networks import Network, context, mlp
 
 
 def weight(value: list[list[float]], number: Int) -> Shadow:
@@ -59,6 +61,44 @@ def test_weights_are_kept_where_rounding_answers() -> None:
     shadow = weight([[100.0, -100.0, 0.5]], Int(4, True, (1,), 0))
     shadow.keep_in_range()
     assert shadow.value.tolist() == [[3.5, -4.0, 0.5]]
+
+
+def test_floats_are_clipped_to_their_limit_and_zeros_stay() -> None:
+    const = Const("w", TensorType((1, 3), Float()), torch.zeros(1, 3))
+    kept = torch.tensor([[1.0, 1.0, 0.0]])
+    shadow = Shadow(const, torch.tensor([[2.0, -3.0, 0.5]]), False, limit=1.0, kept=kept)
+    shadow.keep_in_range()
+    assert shadow.constant().data.tolist() == [[1.0, -1.0, 0.0]]
+
+
+@dataclass(frozen=True)
+class Latent(Op):
+    """Signs of latent weights."""
+
+    name: ClassVar[str] = "latent"
+
+    def infer(self, *args: TensorType) -> TensorType:
+        return args[0]
+
+    def evaluate(self, *args: Tensor) -> Tensor:
+        return args[0].sign()
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        return (0,)
+
+    @property
+    def latent_limit(self) -> float | None:
+        return 0.5
+
+
+def test_an_operation_says_what_is_trained_and_how_far() -> None:
+    network = Network((6,))
+    weight = network.op(Latent(), network.const("w", torch.ones(3, 6)), name="signs")
+    graph = network.graph(network.op(Linear(), network.x, weight, network.const("b", torch.ones(3))))
+    found = {shadow.const.name: shadow for shadow in shadows(graph, graph)}
+    assert {name: shadow.limit for name, shadow in found.items()} == {"b": None, "w": 0.5}
+    assert found["w"].value.max() == 0.5
 
 
 def test_weights_of_another_kind_are_named() -> None:

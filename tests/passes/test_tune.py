@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bitkiln.ir import Graph, Int, Node, TensorType, ToolError, evaluate, exact_dtype, print_graph, verify
+from bitkiln.ir import Graph, Int, Node, TensorType, ToolError, evaluate, exact_dtype, print_graph, prune_dead, verify
 from bitkiln.ir.ops import ArgMax, BatchNorm, Linear, Relu
-from bitkiln.passes import Context, Optimizer, Quantise, Schedule, Tune, accuracy
+from bitkiln.passes import Context, Loss, Optimizer, Quantise, Schedule, Tune, accuracy
+from bitkiln.passes._codes import with_constants
 from bitkiln.passes.tune import scores_graph
 
 from .networks import Network, context, mlp
@@ -87,7 +88,7 @@ def test_a_bias_may_outgrow_its_format() -> None:
     x, y = task()
     always_0 = context(graph, x, torch.zeros_like(y))
     codes = Quantise().run(graph, always_0)
-    tuned = Tune(epochs=1, learning_rate=0.2).run(codes, always_0)
+    tuned = Tune(epochs=1, learning_rate=0.2, keep_zeros=False).run(codes, always_0)
     assert [str(each.types["b"]) for each in (codes, tuned)] == ["i1.f[4,4,4]@0[3]", "i5.f[4,4,4]@0[3]"]
     assert accuracy(tuned, x, torch.zeros_like(y)) == 1.0
 
@@ -132,14 +133,62 @@ def test_tuning_behind_an_argmax_gives_the_same_as_on_scores(trained: Graph) -> 
     assert tuned[1].outputs == ("best",)
 
 
-def test_statistics_of_batch_norm_are_not_trained() -> None:
+def normed() -> Graph:
     network = Network((6,))
     names = ("gamma", "beta", "mean", "variance")
     y = network.op(BatchNorm(), network.linear(network.x, 8, "fc1"), *(network.const(n, torch.ones(8)) for n in names))
-    graph = network.graph(network.linear(network.op(Relu(), y), CLASSES, "fc2"))
-    tuned = data(Tune(epochs=1).run(graph, task_context(graph)))
-    changed = {name for name, values in data(graph).items() if tuned[name] != values}
-    assert changed == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "gamma", "beta"}
+    return network.graph(network.linear(network.op(Relu(), y), CLASSES, "fc2"))
+
+
+def test_batch_norm_ends_with_the_statistics_of_the_training_samples() -> None:
+    graph = normed()
+    options = Tune(epochs=4, batch=16, learning_rate=1e-2)
+    tuned = options.run(graph, task_context(graph))
+    changed = {name for name, values in data(graph).items() if data(tuned)[name] != values}
+    assert changed == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "gamma", "beta", "mean", "variance"}
+    x, _ = task()
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    before = evaluate(prune_dead(replace(tuned, outputs=("fc1",))), x[order[30:]])[0]
+    assert torch.allclose(tuned.const["mean"].data, before.mean(0), atol=1e-5)
+    assert torch.allclose(tuned.const["variance"].data, before.var(0, correction=0), rtol=1e-4)
+    assert accuracy(tuned, *task(seed=4)) > 0.85
+    assert data(tuned) == data(options.run(graph, task_context(graph)))
+
+
+def test_batch_norm_needs_more_than_one_sample() -> None:
+    graph = normed()
+    with pytest.raises(ToolError) as caught:
+        Tune(batch=1).run(graph, task_context(graph))
+    assert str(caught.value) == "error[number-range]: batch norm trains on batches of at least 2 samples, not 1"
+
+
+@pytest.mark.parametrize("optimizer", list(Optimizer))
+@pytest.mark.parametrize("quantise", [False, True])
+def test_pruned_weights_stay_zero_and_others_may_cross_zero(
+    trained: Graph, optimizer: Optimizer, quantise: bool
+) -> None:
+    weight = trained.const["fc1.weight"]
+    is_kept = weight.data.abs() > weight.data.abs().median()
+    pruned = with_constants(trained, {weight.name: replace(weight, data=weight.data * is_kept)})
+    options = Tune(epochs=3, batch=16, learning_rate=3e-2, optimizer=optimizer, weight_decay=1e-3)
+    graph = Quantise(weight_bits=6).run(pruned, task_context(pruned)) if quantise else pruned
+    tuned = options.run(graph, task_context(pruned)).const["fc1.weight"].data
+    assert not torch.equal(tuned, graph.const["fc1.weight"].data)
+    assert bool((tuned[~is_kept] == 0).all())
+    revived = replace(options, keep_zeros=False).run(graph, task_context(pruned)).const["fc1.weight"].data
+    assert bool((revived[~is_kept] != 0).any())
+
+
+def test_the_squared_hinge_is_one_class_against_all() -> None:
+    scores = torch.tensor([[2.0, -0.5, 0.5], [0.0, 0.5, -3.0]])
+    assert float(Loss.SQUARED_HINGE.of(scores, torch.tensor([0, 1]))) == (0.25 + 2.25 + 1.0 + 0.25) / 6
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_every_loss_trains(loss: Loss) -> None:
+    graph = mlp((6, 16, CLASSES))
+    tuned = Tune(epochs=4, batch=16, learning_rate=1e-2, loss=loss).run(graph, task_context(graph))
+    assert accuracy(tuned, *task(seed=4)) > 0.85
 
 
 def test_progress_goes_from_0_to_1(trained: Graph) -> None:

@@ -45,6 +45,16 @@ class Op(ABC):
         """Multiply-accumulate operations for one sample."""
         return 0
 
+    @property
+    def trained(self) -> tuple[int, ...]:
+        """Positions of the arguments that training moves, where they are constants; 2 is a bias."""
+        return ()
+
+    @property
+    def latent_limit(self) -> float | None:
+        """Largest magnitude of the first trained argument, to which training clips a float one after each step."""
+        return None
+
 
 def expect(condition: bool, message: str) -> None:
     """Raise ToolError `type-mismatch` with `message` unless the condition holds."""

@@ -134,6 +134,10 @@ class BatchNorm(Op):
     def batched(self, *args: TensorType) -> tuple[bool, ...]:
         return (True, *([False] * (len(args) - 1)))
 
+    @property
+    def trained(self) -> tuple[int, ...]:
+        return (1, 2)
+
 
 @dataclass(frozen=True)
 class ScaleShift(Op):
@@ -152,3 +156,7 @@ class ScaleShift(Op):
 
     def batched(self, *args: TensorType) -> tuple[bool, ...]:
         return (True, *([False] * (len(args) - 1)))
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        return (1, 2)

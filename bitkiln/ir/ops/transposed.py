@@ -74,6 +74,10 @@ class ConvTranspose2d(Op):
     def batched(self, *args: TensorType) -> tuple[bool, ...]:
         return (True, False, False)[: len(args)]
 
+    @property
+    def trained(self) -> tuple[int, ...]:
+        return (1, 2)
+
     def macs(self, *args: TensorType) -> int:
         """Every weight once for every input pixel."""
         return math.prod(args[0].shape[2:]) * args[1].elements
