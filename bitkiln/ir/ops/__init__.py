@@ -1,7 +1,22 @@
 """The operations of the IR, one file a family. Adding one is a class and its line in `OPS`."""
 
 from ._base import Op
-from .activation import Elu, Gelu, HardSigmoid, HardSwish, LeakyRelu, Mish, Power, Sigmoid, Silu, Softplus, Tanh
+from .activation import (
+    Abs,
+    Elu,
+    Exp,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    LeakyRelu,
+    Log,
+    Mish,
+    Power,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Tanh,
+)
 from .arithmetic import Div, Mul
 from .attention import Attention, MatMul
 from .decode import Decode
@@ -16,6 +31,34 @@ from .resize import Resize, ResizeMode
 from .scaled import QuantiseScaled, Rounding
 from .shape import ArgMax, Concat, Reshape
 from .threshold import MultiThreshold
+from .trained import ActivationQuantiser, Staircase, WeightQuantiser
+from .trained_activations import (
+    BasisActivation,
+    ClippedActivation,
+    InputScale,
+    LearnedStepActivation,
+    ResidualSigns,
+    SignActivation,
+    SignGradient,
+    WindowedSigns,
+)
+from .trained_bases import (
+    BasisWeight,
+    BinaryScale,
+    BinaryWeight,
+    LearnedTernaryWeight,
+    ResidualWeight,
+    ShiftedBasesWeight,
+    TernaryWeight,
+)
+from .trained_uniform import (
+    FixedPointWeight,
+    IncrementalWeight,
+    LearnedStepWeight,
+    LogWeight,
+    TanhWeight,
+    UniformWeight,
+)
 from .transposed import ConvTranspose2d
 
 OPS: tuple[type[Op], ...] = (
@@ -23,21 +66,33 @@ OPS: tuple[type[Op], ...] = (
     *(MaxPool2d, AvgPool2d, SumPool2d, AdaptiveAvgPool2d, Resize),
     *(Relu, Clip, Add, Mul, Div, BatchNorm, ScaleShift),
     *(Sigmoid, Tanh, Silu, HardSigmoid, HardSwish, Gelu, LeakyRelu, Elu, Softplus, Mish, Power),
+    *(Abs, Exp, Log),
     *(LayerNorm, GroupNorm, Softmax, LogSoftmax),
     *(ReduceMean, ReduceSum, ReduceMax, ReduceNorm),
     *(Reshape, Concat, Permute, Slice, Pad, Expand, Roll, Flip, Take, ArgMax),
     *(Quantise, Dequantise, Requantise, QuantiseScaled, MultiThreshold, Decode),
+    *(UniformWeight, FixedPointWeight, LearnedStepWeight, TanhWeight, LogWeight, IncrementalWeight),
+    *(BinaryWeight, TernaryWeight, LearnedTernaryWeight, BasisWeight, ShiftedBasesWeight, ResidualWeight),
+    *(SignActivation, LearnedStepActivation, ClippedActivation, BasisActivation, WindowedSigns, ResidualSigns),
+    InputScale,
 )
 
 __all__ = [
     "OPS",
+    "Abs",
+    "ActivationQuantiser",
     "AdaptiveAvgPool2d",
     "Add",
     "ArgMax",
     "Attention",
     "AvgPool2d",
+    "BasisActivation",
+    "BasisWeight",
     "BatchNorm",
+    "BinaryScale",
+    "BinaryWeight",
     "Clip",
+    "ClippedActivation",
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
@@ -45,16 +100,24 @@ __all__ = [
     "Dequantise",
     "Div",
     "Elu",
+    "Exp",
     "Expand",
+    "FixedPointWeight",
     "Flip",
     "Gelu",
     "GroupNorm",
     "HardSigmoid",
     "HardSwish",
+    "IncrementalWeight",
+    "InputScale",
     "LayerNorm",
     "LeakyRelu",
+    "LearnedStepActivation",
+    "LearnedStepWeight",
+    "LearnedTernaryWeight",
     "Linear",
     "LogSoftmax",
+    "LogWeight",
     "MatMul",
     "MaxPool2d",
     "Mish",
@@ -74,17 +137,28 @@ __all__ = [
     "Relu",
     "Requantise",
     "Reshape",
+    "ResidualSigns",
+    "ResidualWeight",
     "Resize",
     "ResizeMode",
     "Roll",
     "Rounding",
     "ScaleShift",
+    "ShiftedBasesWeight",
     "Sigmoid",
+    "SignActivation",
+    "SignGradient",
     "Silu",
     "Slice",
     "Softmax",
     "Softplus",
+    "Staircase",
     "SumPool2d",
     "Take",
     "Tanh",
+    "TanhWeight",
+    "TernaryWeight",
+    "UniformWeight",
+    "WeightQuantiser",
+    "WindowedSigns",
 ]
