@@ -11,7 +11,7 @@ import math
 import torch
 
 from bitkiln.ir import Graph, Node, TensorType
-from bitkiln.ir.ops import AdaptiveAvgPool2d, AvgPool2d, Clip, Concat, MaxPool2d, Relu
+from bitkiln.ir.ops import AdaptiveAvgPool2d, AvgPool2d, Clip, Concat, MaxPool2d, Relu, WeightQuantiser
 
 from ._affine_rules import fold_batch_norm, fold_scale_shift
 from ._fusion_rules import fold_bias, fold_factor, fuse_gate
@@ -28,9 +28,9 @@ def canonicalise(graph: Graph) -> Graph:
 
 
 def fold_constant(state: Rewrite, node: Node) -> bool:
-    """A float node on constants becomes a constant."""
+    """A float node on constants becomes a constant, unless it is the quantiser of weights that are to be trained."""
     data = state.values(node.args)
-    if data is None or not node.type.is_float:
+    if data is None or not node.type.is_float or isinstance(node.op, WeightQuantiser):
         return False
     with torch.no_grad():
         result = node.op.evaluate(*data)

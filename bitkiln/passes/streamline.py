@@ -188,12 +188,15 @@ class _Streamline:
         return Chain(codes, len(node.type.shape), (Step(op, (None,), f"{node.name}.value", node.loc),))
 
     def _moved(self, node: Node, must_rise: bool) -> Chain | None:
-        """Move what the chain begins with, if the chain treats all elements alike."""
+        """Move what the chain begins with, if the chain treats all elements alike; a max pool keeps channels apart."""
         chain = self.chains.get(node.args[0])
-        if chain is None or not chain.is_uniform or (must_rise and not chain.is_rising):
+        if chain is None or (must_rise and not chain.is_rising):
+            return None
+        if not chain.is_uniform and not (isinstance(node.op, MaxPool2d) and chain.channel_axis == 1):
             return None
         base = self.build.add(node.op, (chain.base,), node.name, node.loc)
-        return Chain(base, len(node.type.shape), tuple(step.for_any_rank() for step in chain.steps))
+        steps = chain.steps if not chain.is_uniform else tuple(step.for_any_rank() for step in chain.steps)
+        return Chain(base, len(node.type.shape), steps)
 
     def _mean(self, node: Node, op: AvgPool2d) -> Chain | None:
         """An exact sum of the codes, divided together with their scale."""
