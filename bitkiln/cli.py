@@ -83,6 +83,10 @@ def _command(verb: str) -> Callable[..., int]:
         from bitkiln.frontend import listing  # noqa: PLC0415  # without torch, where it can be
 
         return listing.list_things
+    if verb in ("flash", "infer"):
+        from bitkiln.frontend import on_board  # noqa: PLC0415
+
+        return on_board.infer_command if verb == "infer" else on_board.flash_command
     from bitkiln.frontend import commands  # noqa: PLC0415
 
     result: Callable[..., int] = getattr(commands, f"{verb}_command")
@@ -97,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bitkiln {bitkiln.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_run, _import, _compress, _simulate, _generate, _verify, _build, _report, _list):
+    for add in (_run, _import, _compress, _simulate, _generate, _verify, _build, _flash, _infer, _report, _list):
         add(verbs)
     return parser
 
@@ -237,6 +241,35 @@ def _build(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
 
 
+def _flash(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(verbs, "flash", "write a bitstream into a board", "bitkiln flash out/small.bin --board icebreaker")
+    verb.add_argument("bitstream", type=Path, help="what build wrote")
+    verb.add_argument("--board", required=True, help="see `bitkiln list boards`")
+    verb.add_argument("--volatile", action="store_true", help="into the chip only, gone when the power is")
+
+
+def _infer(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(
+        verbs,
+        "infer",
+        "run images on a flashed board",
+        "bitkiln infer image.npy --port /dev/ttyUSB1 --graph small.graph",
+    )
+    verb.add_argument("images", type=Path, help=".npy file: one image, or several along the first axis")
+    verb.add_argument("--port", required=True, help="the board's serial port")
+    verb.add_argument("--baud", type=int, help="of the port (default: the board's, or 1000000)")
+    verb.add_argument("--board", help="see `bitkiln list boards`; only for its baud rate and clock")
+    verb.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the device (default: 5)")
+    verb.add_argument(
+        "--graph",
+        type=Path,
+        help="quantised graph file that the bitstream was built from: images are its inputs, results are compared with "
+        "the golden model; without it images are integer codes in the order of the stream",
+    )
+    verb.add_argument("--project", type=Path, help="the same by the project.toml that was run")
+    _folding_arguments(verb)
+
+
 def _report(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb = _verb(
         verbs,
@@ -259,6 +292,10 @@ def _data_argument(verb: argparse.ArgumentParser, required: bool = True) -> None
 
 def _plan_arguments(verb: argparse.ArgumentParser, graph: str = "quantised graph file") -> None:
     verb.add_argument("graph", type=Path, help=graph)
+    _folding_arguments(verb)
+
+
+def _folding_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--max-multipliers", type=int, help="budget for the automatic folding")
     verb.add_argument("--target-interval", type=int, help="cycles an image to reach with the fewest multipliers")
     verb.add_argument("--dsp", type=int, help="how many multipliers may be DSP blocks")

@@ -2,7 +2,7 @@
 
 from bitkiln.ir import fail, known_names
 
-from .board import Board, Family, Resource, Resources
+from .board import Board, Family, Loader, Resource, Resources
 from .icebreaker import ICEBREAKER
 from .ulx3s_85f import ULX3S_85F
 
@@ -27,6 +27,7 @@ __all__ = [
     "ULX3S_85F",
     "Board",
     "Family",
+    "Loader",
     "Resource",
     "Resources",
     "find_board",

@@ -72,13 +72,24 @@ class Resources:
         return tuple(kind for kind, count in self if count > available[kind])
 
 
+class Loader(Enum):
+    """What writes a bitstream into a board."""
+
+    OPENFPGALOADER = "openFPGALoader"
+    ICEPROG = "iceprog"
+    TINYPROG = "tinyprog"
+    FUJPROG = "fujprog"
+    DFU_UTIL = "dfu-util"
+
+
 @dataclass(frozen=True)
 class Board:
     """A development board.
 
     `device`, `package` and `speed` are nextpnr's names ("up5k", "sg48"; iCE40 has its speed in the device's
     name). `platform_class` is the amaranth-boards class as "module:class"; `uart` is the number of its UART
-    resource, which runs at `baud`. `clock_hz` is the clock that the board gives to the design.
+    resource, which runs at `baud`. `clock_hz` is the clock that the board gives to the design. `loaders` can
+    write its flash, the best first; `loader_name` is openFPGALoader's name of the board.
     """
 
     name: str
@@ -92,6 +103,8 @@ class Board:
     platform_class: str
     uart: int
     baud: int
+    loaders: tuple[Loader, ...]
+    loader_name: str
     source: str
 
     @property

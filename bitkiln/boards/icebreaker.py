@@ -1,6 +1,6 @@
 """1BitSquared iCEBreaker: iCE40 UltraPlus 5K, 12 MHz, USB serial port by an FT2232H."""
 
-from .board import Board, Family, Resources
+from .board import Board, Family, Loader, Resources
 
 ICEBREAKER = Board(
     name="icebreaker",
@@ -15,5 +15,7 @@ ICEBREAKER = Board(
     platform_class="amaranth_boards.icebreaker:ICEBreakerPlatform",
     uart=0,
     baud=1_000_000,
+    loaders=(Loader.OPENFPGALOADER, Loader.ICEPROG),
+    loader_name="ice40_generic",
     source="https://docs.icebreaker-fpga.org",
 )

@@ -1,6 +1,6 @@
 """Radiona ULX3S with the largest ECP5: LFE5U-85F, 25 MHz, USB serial port by an FT231X."""
 
-from .board import Board, Family, Resources
+from .board import Board, Family, Loader, Resources
 
 ULX3S_85F = Board(
     name="ulx3s-85f",
@@ -17,5 +17,7 @@ ULX3S_85F = Board(
     platform_class="amaranth_boards.ulx3s:ULX3S_85F_Platform",
     uart=0,
     baud=1_000_000,
+    loaders=(Loader.OPENFPGALOADER, Loader.FUJPROG),
+    loader_name="ulx3s",
     source="https://ulx3s.github.io",
 )

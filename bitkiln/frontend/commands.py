@@ -193,7 +193,7 @@ def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     for option in ("against", "html", "data"):
         if getattr(arguments, option):
             raise fail("bad-arguments", f"--{option} is for described accelerators", hint="choose one with -a")
-    plan = _plan(arguments)
+    plan = plan_from(arguments)
     design = Design.of(plan, dataflow_cycles(plan), find_technology(arguments.technology or DEFAULT_TECHNOLOGY))
     layers = [
         {
@@ -237,7 +237,7 @@ def generate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """The accelerator's Verilog and RTLIL in a folder."""
     from bitkiln.hdl.generate import generate_rtl  # noqa: PLC0415  # the base install has no amaranth
 
-    bundle = generate_rtl(_plan(arguments))
+    bundle = generate_rtl(plan_from(arguments))
     folder = bundle.write(arguments.output)
     files = {name: len(bundle[name]) for name in bundle.paths}
     lines = [f"{folder / name}  {size:,} bytes" for name, size in files.items()]
@@ -251,7 +251,7 @@ def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
     simulator = RtlSimulator(arguments.simulator)
     options = VerifyOptions(arguments.images, simulator, not arguments.no_back_pressure, arguments.seed)
-    plan, data = _plan(arguments), _dataset(arguments.data)
+    plan, data = plan_from(arguments), _dataset(arguments.data)
     check_shape(data, single_input(plan.graph).type.shape[1:])
     with terminal.step("verify"):
         samples = torch.from_numpy(data.test_x)
@@ -271,7 +271,7 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
 
     board = find_board(arguments.board)
-    plan = _plan(arguments, board.clock_hz / 1e6)
+    plan = plan_from(arguments, board.clock_hz / 1e6)
     if plan.clock_hz != board.clock_hz:
         message = f"--clock-mhz is {plan.clock_hz / 1e6}, but {board.name} runs at {board.clock_hz / 1e6}"
         raise fail("bad-value", message, hint="leave --clock-mhz out")
@@ -287,7 +287,7 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def _plan(arguments: argparse.Namespace, clock_mhz: float | None = None) -> Plan:
+def plan_from(arguments: argparse.Namespace, clock_mhz: float | None = None) -> Plan:
     given = {
         "max_multipliers": arguments.max_multipliers,
         "target_interval": arguments.target_interval,

