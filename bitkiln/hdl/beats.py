@@ -33,7 +33,8 @@ def unpack_outputs(plan: Plan, beats: Beats) -> Codes:
 def pack(codes: Codes, stream: Stream) -> Beats:
     """Return codes in stream order as beats: element 0 in the lowest bits, bytes little-endian, unused bits 0."""
     beat = stream.beat
-    masked = codes.reshape(-1, beat.lanes, 1) & ((1 << beat.bits) - 1)
+    fields = (codes + 1) >> 1 if beat.bipolar else codes
+    masked = fields.reshape(-1, beat.lanes, 1) & ((1 << beat.bits) - 1)
     bits = (masked >> np.arange(beat.bits)) & 1
     return np.packbits(bits.reshape(len(bits), -1).astype(np.uint8), axis=1, bitorder="little")
 
@@ -43,4 +44,6 @@ def unpack(beats: Beats, stream: Stream) -> Codes:
     beat = stream.beat
     bits = np.unpackbits(beats, axis=1, bitorder="little", count=beat.width)
     codes = bits.reshape(len(beats), beat.lanes, beat.bits).astype(np.int64) @ (1 << np.arange(beat.bits))
+    if beat.bipolar:
+        return 2 * codes - 1
     return np.where(codes >> (beat.bits - 1) != 0, codes - (1 << beat.bits), codes) if beat.signed else codes

@@ -29,6 +29,7 @@ LATENCY_BYTES = 4
 _HEADER = struct.Struct("<2sBBI")
 _CRC = struct.Struct("<I")
 _STREAM = struct.Struct("<HBBI")
+_BIPOLAR = 2  # where others have 0 for unsigned and 1 for signed
 _IDENTITY = struct.Struct(f"<BxxxI8s8s{DIGEST_BYTES}s")
 IDENTITY_BYTES = _IDENTITY.size
 
@@ -88,19 +89,19 @@ class StreamFormat:
     @property
     def code_range(self) -> tuple[int, int]:
         """Return the lowest and the highest code."""
-        bits = self.beat.bits
-        return (-(1 << bits - 1), (1 << bits - 1) - 1) if self.beat.signed else (0, (1 << bits) - 1)
+        return self.beat.code_range
 
     def pack(self, codes: Sequence[int]) -> bytes:
         """Return the bytes of all elements. Raises `wrong-image` for a wrong number of codes or one too large."""
         if len(codes) != self.elements:
             raise fail("wrong-image", f"expected {self.elements} elements, not {len(codes)}")
         low, high = self.code_range
-        wrong = [int(code) for code in codes if not low <= int(code) <= high]
+        wrong = [int(code) for code in codes if not low <= int(code) <= high or (self.beat.bipolar and not code)]
         if wrong:
-            raise fail("wrong-image", f"codes must be between {low} and {high}, not {wrong[0]}")
+            legal = "-1 or 1" if self.beat.bipolar else f"between {low} and {high}"
+            raise fail("wrong-image", f"codes must be {legal}, not {wrong[0]}")
         lanes, bits = self.beat.lanes, self.beat.bits
-        unsigned = [int(code) & (1 << bits) - 1 for code in codes]
+        unsigned = [self.beat.field(int(code)) for code in codes]
         beats = (unsigned[start : start + lanes] for start in range(0, len(unsigned), lanes))
         words = (sum(code << bits * lane for lane, code in enumerate(beat)) for beat in beats)
         return b"".join(word.to_bytes(self.bytes_per_beat, "little") for word in words)
@@ -110,20 +111,16 @@ class StreamFormat:
         assert len(data) == self.total_bytes
         size, bits = self.bytes_per_beat, self.beat.bits
         words = [int.from_bytes(data[start : start + size], "little") for start in range(0, len(data), size)]
-        return tuple(self._code(word >> bits * lane) for word in words for lane in range(self.beat.lanes))
-
-    def _code(self, word: int) -> int:
-        bits = self.beat.bits
-        code = word & (1 << bits) - 1
-        return code - (1 << bits) if self.beat.signed and code >> bits - 1 else code
+        return tuple(self.beat.code(word >> bits * lane) for word in words for lane in range(self.beat.lanes))
 
     def _encode(self) -> bytes:
-        return _STREAM.pack(self.beat.lanes, self.beat.bits, self.beat.signed, self.beats)
+        meaning = _BIPOLAR if self.beat.bipolar else int(self.beat.signed)
+        return _STREAM.pack(self.beat.lanes, self.beat.bits, meaning, self.beats)
 
     @classmethod
     def _decode(cls, data: bytes) -> StreamFormat:
-        lanes, bits, is_signed, beats = _STREAM.unpack(data)
-        return cls(Beat(lanes, bits, bool(is_signed)), beats)
+        lanes, bits, meaning, beats = _STREAM.unpack(data)
+        return cls(Beat(lanes, bits, meaning == 1, meaning == _BIPOLAR), beats)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Assembler:
             beat, beats = self.streams[stream].beat, self.streams[stream].beats
             wide, narrow = max(beat.lanes, lanes), min(beat.lanes, lanes)
             target = lanes if wide % narrow == 0 else math.gcd(beat.lanes, lanes)
-            unit = Resize(beats * beat.lanes, beat.lanes, target, beat.bits, beat.signed)
+            unit = Resize(beats * beat.lanes, beat.lanes, target, beat.bits, beat.signed, beat.bipolar)
             (stream,) = self._stage(f"{user}.resize", unit, [stream], value, loc)
         return stream
 

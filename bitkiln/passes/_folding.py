@@ -221,7 +221,7 @@ def _with_multipliers(layers: Sequence[Layer], foldings: Sequence[Folding], dsp:
     """Make the widest products of DSP blocks until they are used up; a layer is wholly of one kind."""
     left = math.inf if dsp is None else dsp
     result = list(layers)
-    products = [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, ProductLayer)]
+    products = [(i, x) for i, x in enumerate(layers) if isinstance(x, ProductLayer) and x.is_multiplied]
     for i, layer in products:
         if layer.multiplier is Multiplier.DSP:
             left -= layer.multipliers(foldings[i])

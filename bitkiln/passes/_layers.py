@@ -30,10 +30,11 @@ def divisors(number: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Format:
-    """How one element travels."""
+    """How one element travels; see `Beat`."""
 
     bits: int
     signed: bool
+    bipolar: bool = False
 
     @classmethod
     def of(cls, number: Int) -> Format:
@@ -41,10 +42,13 @@ class Format:
 
     @property
     def lo(self) -> int:
-        return -(1 << (self.bits - 1)) if self.signed else 0
+        return self.beat(1).code_range[0]
 
     def beat(self, lanes: int) -> Beat:
-        return Beat(lanes, self.bits, self.signed)
+        return Beat(lanes, self.bits, self.signed, self.bipolar)
+
+
+SIGN = Format(1, False, True)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,15 @@ class Geometry:
         """True if the windows are the elements of the map, one by one."""
         is_dense = all(stride == 1 or size == 1 for stride, size in zip(self.stride, self.output_size, strict=True))
         return is_dense and self.kernel == (1, 1) and self.padding == (0, 0) and self.output_size == self.size
+
+    @property
+    def has_padding(self) -> bool:
+        """True if some window reaches beyond the map."""
+        return any(self._reaches_beyond(axis) for axis in range(2))
+
+    def _reaches_beyond(self, axis: int) -> bool:
+        last = (self.output_size[axis] - 1) * self.stride[axis] - self.padding[axis]
+        return self.padding[axis] > 0 or last + self.dilation[axis] * (self.kernel[axis] - 1) >= self.size[axis]
 
     @property
     def has_empty_window(self) -> bool:
@@ -117,6 +130,7 @@ class Geometry:
             output_size=self.output_size,
             groups=groups,
             pad_code=pad_code,
+            bipolar=element.bipolar,
         )
 
 
@@ -189,6 +203,7 @@ class PoolLayer(Layer):
             bits=self.place.output.bits,
             signed=self.place.output.signed,
             rescale=self.rescale,
+            bipolar=self.place.output.bipolar,
         )
         if shape.is_identity:
             return (("", pool),)

@@ -11,23 +11,38 @@ from bitkiln.ir import Graph, Int, Node, ToolError, code_ranges, fail
 from bitkiln.ir.ops import (
     Add,
     ArgMax,
+    Clip,
     Conv2d,
     Dequantise,
+    Div,
     Linear,
+    LogSoftmax,
     MaxPool2d,
+    Mul,
+    MultiThreshold,
     Quantise,
+    QuantiseScaled,
     Relu,
     Requantise,
     Reshape,
+    ScaleShift,
+    Sigmoid,
+    Softmax,
     SumPool2d,
 )
-from bitkiln.ir.units import Reduction, Rescale
+from bitkiln.ir.units import Reduction, Rescale, Thresholds
 
-from ._layers import AddLayer, ArgMaxLayer, Format, Geometry, Layer, Place, PoolLayer, RescaleLayer
+from ._binary import bipolar_values
+from ._comparison import MOST_THRESHOLDS, ThresholdLayer, node_thresholds, reordered, stream_channels
+from ._layers import SIGN, AddLayer, ArgMaxLayer, Format, Geometry, Layer, Place, PoolLayer, RescaleLayer
 from ._orders import Order, stream_orders
-from ._products import Requantisation, Surroundings, conv2d_layer, linear_layer, takes_requantise
+from ._products import Comparison, Requantisation, Surroundings, conv2d_layer, linear_layer, takes_in
 
-UNIT_OPS = (Conv2d, Linear, MaxPool2d, SumPool2d, Add, Requantise, Relu, Reshape, ArgMax)
+UNIT_OPS = (Conv2d, Linear, MaxPool2d, SumPool2d, Add, Requantise, MultiThreshold, Relu, Reshape, ArgMax)
+_QUANTISERS = (Quantise, QuantiseScaled, MultiThreshold)
+_HOST_BEFORE = (*_QUANTISERS, Reshape, ScaleShift, Add, Mul, Div)
+_HOST_AFTER = (Dequantise, Reshape, ScaleShift, Add, Mul, Div, Clip, Relu, Sigmoid, Softmax, LogSoftmax)
+"""What the host computes in floats before the first codes and after the last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +79,7 @@ def lower(graph: Graph) -> Lowered:
     return Lowered(
         tuple(lowering.layers),
         first,
-        Format.of(_int(graph, first)),
+        lowering.formats[first],
         lowering.alias.get(last, last),
         orders[first],
         orders[last],
@@ -72,7 +87,7 @@ def lower(graph: Graph) -> Lowered:
 
 
 def _border(graph: Graph) -> tuple[str, str]:
-    """The first and the last value of codes; quantise, dequantise and reshapes outside them are the host's."""
+    """The first and the last value of codes; floats that lead straight to the one and from the other are the host's."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise fail(
             "unsupported-graph",
@@ -82,7 +97,7 @@ def _border(graph: Graph) -> tuple[str, str]:
     first = graph.inputs[0].name
     while graph.types[first].is_float:
         users = graph.users[first]
-        if len(users) != 1 or not isinstance(users[0].op, Reshape | Quantise):
+        if len(users) != 1 or not isinstance(users[0].op, _HOST_BEFORE):
             names = ", ".join(f"%{user.name} ({user.op.name})" for user in users)
             raise fail(
                 "unsupported-graph",
@@ -93,13 +108,12 @@ def _border(graph: Graph) -> tuple[str, str]:
     last = graph.outputs[0]
     while graph.types[last].is_float:
         node = graph.node.get(last)
-        if node is None or not isinstance(node.op, Reshape | Dequantise):
-            raise (
-                _no_unit(node, "it computes floats")
-                if node
-                else fail("unsupported-graph", f"the output %{last} is no result of the network")
-            )
-        last = node.args[0]
+        if node is None:
+            raise fail("unsupported-graph", f"the output %{last} is no result of the network")
+        active = [arg for arg in node.args if arg not in graph.const]
+        if not isinstance(node.op, _HOST_AFTER) or len(active) != 1:
+            raise _no_unit(node, "it computes floats")
+        last = active[0]
     return first, last
 
 
@@ -119,7 +133,8 @@ class _Lowering:
     def __post_init__(self) -> None:
         self.orders: Mapping[str, Order] = stream_orders(self.graph)
         self.ranges = code_ranges(self.graph)
-        self.formats[self.first] = Format.of(_int(self.graph, self.first))
+        self.bipolar = bipolar_values(self.graph)
+        self.formats[self.first] = self._output(self.graph.node.get(self.first), self.first)
 
     def hardware_nodes(self, last: str) -> list[Node]:
         """The nodes between the border values."""
@@ -131,7 +146,7 @@ class _Lowering:
                 nodes.append(node)
         host = {last}
         for node in nodes:
-            if node.args[0] in host and isinstance(node.op, Dequantise | Reshape) and node.type.is_float:
+            if host.intersection(node.args) and isinstance(node.op, _HOST_AFTER) and node.type.is_float:
                 host.add(node.name)
         return [node for node in nodes if node.name not in host or node.name == last]
 
@@ -188,6 +203,8 @@ class _Lowering:
                 return self._argmax(node)
             case Requantise():
                 return self._rescale(node, _rescale_of(node))
+            case MultiThreshold():
+                return self._threshold(node)
             case Relu():
                 number = _int(self.graph, node.name)
                 return self._rescale(node, Rescale(number.bits, number.signed, 0, number.hi, 0))
@@ -195,23 +212,47 @@ class _Lowering:
                 raise AssertionError(node.op)
 
     def _product(self, node: Node) -> Layer:
-        user = self._requantise_after(node)
-        if user is not None and not takes_requantise(node, user):
+        user = self._ending_after(node)
+        if user is not None and not takes_in(node, user):
             user = None
-        requantisation = None
-        if user is not None:
-            assert isinstance(user.op, Requantise)
-            requantisation = Requantisation(user.op.shift, *user.op.limits, Format.of(user.op.number))
         around = Surroundings(
             self._format(node),
             self.ranges[node.args[0]],
             self.orders[node.args[0]],
             self.orders[node.name],
-            requantisation,
+            self._ending_of(user) if user else None,
         )
         place = self._place(node, user or node, Format.of(_int(self.graph, node.name)))
         to_layer = conv2d_layer if isinstance(node.op, Conv2d) else linear_layer
         return to_layer(self.graph, node, place, around)
+
+    def _ending_of(self, user: Node) -> Requantisation | Comparison:
+        if isinstance(user.op, Requantise):
+            return Requantisation(user.op.shift, *user.op.limits, Format.of(user.op.number))
+        return Comparison(self._thresholds(user), self._output(user, user.name))
+
+    def _thresholds(self, node: Node) -> Thresholds:
+        if node.args[1] not in self.graph.const:
+            raise _no_unit(node, "its thresholds are no constants")
+        thresholds = node_thresholds(self.graph, node)
+        if thresholds.count > MOST_THRESHOLDS:
+            hint = f"at most {MOST_THRESHOLDS}: use fewer bits for this activation"
+            raise _no_unit(node, f"it has {thresholds.count} thresholds a channel", hint)
+        return thresholds
+
+    def _threshold(self, node: Node) -> Layer:
+        channels = _channels(node)
+        rows = stream_channels(node, self.orders[node.name], channels)
+        if rows is None:
+            raise _no_unit(node, "its channels are not those that follow each other in the stream")
+        thresholds = reordered(self._thresholds(node), rows)
+        place = self._place(node, node, self._output(node, node.name))
+        return ThresholdLayer(place, channels, self._format(node), thresholds)
+
+    def _output(self, node: Node | None, name: str) -> Format:
+        """How a value travels that is given by a threshold node, or comes in."""
+        is_sign = node is not None and name in self.bipolar
+        return SIGN if is_sign else Format.of(_int(self.graph, name))
 
     def _pool(self, node: Node, op: MaxPool2d | SumPool2d) -> Layer:
         source, result = self.graph.types[node.args[0]].shape, node.type.shape
@@ -251,16 +292,16 @@ class _Lowering:
 
     def _ending(self, node: Node) -> tuple[Node, Rescale | None, Format]:
         """The node whose value a sum gives, with its requantisation if one follows that a unit takes in."""
-        user = self._requantise_after(node)
-        if user is not None:
+        user = self._ending_after(node)
+        if user is not None and isinstance(user.op, Requantise):
             return user, _rescale_of(user), Format.of(_int(self.graph, user.name))
         return node, None, Format.of(_int(self.graph, node.name))
 
-    def _requantise_after(self, node: Node) -> Node | None:
-        """The requantise node that is the only user of `node`."""
+    def _ending_after(self, node: Node) -> Node | None:
+        """The requantise or threshold node that is the only user of `node`."""
         users = self.graph.users[node.name]
         is_only = len(users) == 1 and node.name not in self.graph.outputs
-        return users[0] if is_only and isinstance(users[0].op, Requantise) else None
+        return users[0] if is_only and isinstance(users[0].op, Requantise | MultiThreshold) else None
 
     def _place(self, node: Node, value: Node, output: Format) -> Place:
         streams = 2 if isinstance(node.op, Add) else 1

@@ -22,12 +22,16 @@ from bitkiln.ir.ops import (
     Dequantise,
     Linear,
     MaxPool2d,
+    MultiThreshold,
     Quantise,
+    QuantiseScaled,
     Relu,
     Requantise,
     Reshape,
     SumPool2d,
 )
+
+_IN_PLACE = (Reshape, Requantise, Relu, Add, Quantise, QuantiseScaled, Dequantise, MultiThreshold)
 
 Order = NDArray[np.int64]
 """`order[i]` is the flat index, in the graph's layout without the batch axis, of the i-th element that is streamed."""
@@ -86,7 +90,7 @@ def _shared_roots(graph: Graph) -> dict[str, str]:
     for node in graph.nodes:
         alike.add_node(node.name)
         match node.op:
-            case Reshape() | Requantise() | Relu() | Add() | Quantise() | Dequantise():
+            case op if isinstance(op, _IN_PLACE):
                 same = (arg for arg in node.args if arg in alike and _elements(graph, arg) == node.type.elements)
                 alike.add_edges_from((arg, node.name) for arg in same)
             case _:

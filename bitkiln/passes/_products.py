@@ -10,25 +10,37 @@ import torch
 from numpy.typing import NDArray
 
 from bitkiln.ir import Graph, Int, Node, product_range
-from bitkiln.ir.ops import Conv2d, Requantise
-from bitkiln.ir.units import MatrixVector, Multiplier, Storage, Unit
+from bitkiln.ir.ops import Conv2d, MultiThreshold, Requantise
+from bitkiln.ir.units import MatrixVector, Multiplier, Storage, Thresholds, Unit, WeightCode
 
+from ._comparison import reordered
 from ._layers import Folding, Format, Geometry, Layer, Place, divisors
 from ._orders import Order
 
 MIN_BLOCK_BITS = 1024
 MIN_BLOCK_WORDS = 32
+COUNTS_A_MULTIPLIER = 32
+SIGNS_A_MULTIPLIER = 8
+"""How many XNOR products, or additions and subtractions, take the LUTs of one multiplier of 8 bits by 8."""
 
 Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Requantisation:
-    """What a requantise node asks of the unit that takes it in: one shift a row, or one for all."""
+    """What a requantise node asks of the unit that takes it in: one shift a channel, or one for all."""
 
     shift: tuple[int, ...]
     lo: int
     hi: int
+    output: Format
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a threshold node asks of the unit that takes it in; a row of thresholds a channel."""
+
+    thresholds: Thresholds
     output: Format
 
 
@@ -56,6 +68,19 @@ class ProductLayer(Layer):
     hi: int
     storage: Storage | None = None
     multiplier: Multiplier | None = None
+    thresholds: Thresholds | None = None
+    weight_code: WeightCode = WeightCode.INTEGER
+
+    @property
+    def operand(self) -> Format:
+        """What the product takes: a window must be able to say 0 where it pads, which no sign is."""
+        is_padded = self.geometry is not None and self.geometry.has_padding
+        return Format(2, True) if self.input.bipolar and is_padded else self.input
+
+    @property
+    def is_multiplied(self) -> bool:
+        """True if the products need multipliers: neither input nor weights are signs."""
+        return self.weight_code is WeightCode.INTEGER and not self.operand.bipolar
 
     def foldings(self) -> tuple[Folding, ...]:
         return tuple(Folding(pe, simd) for pe in divisors(self.rows) for simd in divisors(self.simd_base))
@@ -65,7 +90,12 @@ class ProductLayer(Layer):
         return max(products, self.geometry.interval(folding.simd) if self.geometry else 0)
 
     def multipliers(self, folding: Folding) -> int:
-        return folding.pe * folding.simd
+        """Products of signs count by the LUTs that they take, a fraction of a multiplier's."""
+        products = folding.pe * folding.simd
+        if self.is_multiplied:
+            return products
+        is_count = self.operand.bipolar and self.weight_code is not WeightCode.INTEGER
+        return -(-products // (COUNTS_A_MULTIPLIER if is_count else SIGNS_A_MULTIPLIER))
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:
         product = MatrixVector(
@@ -75,8 +105,8 @@ class ProductLayer(Layer):
             columns=self.columns,
             pe=folding.pe,
             simd=folding.simd,
-            input_bits=self.input.bits,
-            input_signed=self.input.signed,
+            input_bits=self.operand.bits,
+            input_signed=self.operand.signed,
             weight_bits=self.weight_bits,
             accumulator_bits=self.accumulator_bits,
             bits=self.place.output.bits,
@@ -88,10 +118,15 @@ class ProductLayer(Layer):
             shift=self.shift,
             multiplier=self.multiplier or Multiplier.DSP,
             storage=self.storage or self._usual_storage(folding),
+            weight_code=self.weight_code,
+            input_bipolar=self.operand.bipolar,
+            output_bipolar=self.place.output.bipolar,
+            thresholds=self.thresholds,
         )
         if self.geometry is None:
             return (("", product),)
-        return ((".window", self.geometry.window(folding.simd, self.groups, self.input, 0)), ("", product))
+        pad_code = self.operand.lo if self.operand.bipolar else 0
+        return ((".window", self.geometry.window(folding.simd, self.groups, self.input, pad_code)), ("", product))
 
     def _usual_storage(self, folding: Folding) -> Storage:
         """Block RAM pays from some words and bits on; below that its blocks would stay nearly empty."""
@@ -108,20 +143,20 @@ class Surroundings:
     input_range: tuple[int, int]
     input_order: Order
     output_order: Order
-    requantisation: Requantisation | None
+    ending: Requantisation | Comparison | None
 
 
 def linear_layer(graph: Graph, node: Node, place: Place, around: Surroundings) -> ProductLayer:
     """Return the layer of a linear node; over more than one vector the orders are the graph's own."""
     weight = _codes(graph, node.args[1])
     bias = _codes(graph, node.args[2]) if len(node.args) > 2 else np.zeros(len(weight), np.int64)
-    shift = _shifts(around, len(weight))
     vectors = math.prod(node.type.shape[1:-1])
+    channels = np.arange(len(weight))
     if vectors == 1:
-        weight, bias = weight[around.output_order][:, around.input_order], bias[around.output_order]
-        shift = tuple(shift[row] for row in around.output_order) if shift else ()
+        channels = around.output_order
+        weight, bias = weight[channels][:, around.input_order], bias[channels]
     rows, columns = weight.shape
-    layer = _product(graph, node, place, around, weight, bias, shift)
+    layer = _product(graph, node, place, around, (weight, bias, channels))
     return replace(layer, vectors=vectors, rows=rows, columns=columns, simd_base=columns)
 
 
@@ -143,7 +178,7 @@ def conv2d_layer(graph: Graph, node: Node, place: Place, around: Surroundings) -
         dilation=node.op.dilation,
         output_size=(result[2], result[3]),
     )
-    layer = _product(graph, node, place, around, matrix, bias, _shifts(around, filters))
+    layer = _product(graph, node, place, around, (matrix, bias, np.arange(filters)))
     return replace(
         layer,
         vectors=geometry.positions,
@@ -156,17 +191,26 @@ def conv2d_layer(graph: Graph, node: Node, place: Place, around: Surroundings) -
 
 
 def _product(
-    graph: Graph, node: Node, place: Place, around: Surroundings, weight: Codes, bias: Codes, shift: tuple[int, ...]
+    graph: Graph, node: Node, place: Place, around: Surroundings, rows: tuple[Codes, Codes, Codes]
 ) -> ProductLayer:
-    """Return the layer with one group and one vector; the caller replaces what its shape says."""
+    """Return the layer with one group and one vector; the caller replaces what its shape says.
+
+    `rows` are weights, biases and channels in the order of the output.
+    """
+    weight, bias, channels = rows
+    shift = _shifts(around, channels)
     rounded = bias + np.array([1 << (s - 1) if s > 0 else 0 for s in shift] or [0], np.int64)
     lo, hi = product_range(torch.from_numpy(weight), torch.from_numpy(rounded), around.input_range)
     accumulator = Int.holding(lo, hi, signed=True)
-    weight_number = graph.types[node.args[1]].number
-    assert isinstance(weight_number, Int)
-    wanted = around.requantisation or Requantisation((), accumulator.lo, accumulator.hi, Format.of(accumulator))
+    weight_code, weight_bits = _weight_code(graph, node.args[1])
+    wanted, thresholds = around.ending, None
+    if isinstance(wanted, Comparison):
+        # What no sum reaches is as good as what the largest does not reach: thresholds stay as narrow as sums.
+        clipped = np.clip(wanted.thresholds.values[channels], lo, hi + 1)
+        thresholds = replace(reordered(wanted.thresholds, channels), values=clipped)
+    limits = (wanted.lo, wanted.hi) if isinstance(wanted, Requantisation) else (accumulator.lo, accumulator.hi)
     return ProductLayer(
-        place=replace(place, output=wanted.output),
+        place=replace(place, output=wanted.output if wanted else Format.of(accumulator)),
         vectors=1,
         groups=1,
         rows=len(weight),
@@ -174,21 +218,34 @@ def _product(
         simd_base=weight.shape[1],
         geometry=None,
         input=around.input,
-        weight_bits=weight_number.bits + (not weight_number.signed),  # the unit's weights are signed
+        weight_bits=weight_bits,
         accumulator_bits=accumulator.bits,
         weights=weight,
         bias=rounded,
         shift=shift,
-        lo=wanted.lo,
-        hi=wanted.hi,
+        lo=limits[0],
+        hi=limits[1],
+        thresholds=thresholds,
+        weight_code=weight_code,
     )
 
 
-def _shifts(around: Surroundings, rows: int) -> tuple[int, ...]:
-    if around.requantisation is None:
+def _weight_code(graph: Graph, name: str) -> tuple[WeightCode, int]:
+    """What the codes of a weight are, whatever its format could hold, and the bits to store one."""
+    number, found = graph.types[name].number, set(graph.const[name].data.unique().tolist())
+    assert isinstance(number, Int)
+    if found <= {-1, 1}:
+        return WeightCode.BIPOLAR, 1
+    if found <= {-1, 0, 1}:
+        return WeightCode.TERNARY, 2
+    return WeightCode.INTEGER, number.bits + (not number.signed)  # the unit's weights are signed
+
+
+def _shifts(around: Surroundings, channels: Codes) -> tuple[int, ...]:
+    if not isinstance(around.ending, Requantisation):
         return ()
-    shift = around.requantisation.shift
-    return shift if len(shift) == rows else shift * rows
+    shift = around.ending.shift
+    return tuple(shift[channel] for channel in channels) if len(shift) > 1 else shift * len(channels)
 
 
 def _codes(graph: Graph, name: str) -> Codes:
@@ -196,9 +253,12 @@ def _codes(graph: Graph, name: str) -> Codes:
     return codes
 
 
-def takes_requantise(node: Node, requantise: Node) -> bool:
-    """True if the product unit can do it: no multiplier, and a shift a row only where rows are channels."""
-    assert isinstance(requantise.op, Requantise)
-    if requantise.op.multiplier != 1:
-        return False
-    return len(requantise.op.shift) == 1 or isinstance(node.op, Conv2d) or len(node.type.shape) == 2
+def takes_in(node: Node, user: Node) -> bool:
+    """True if the product unit can end with it: no multiplier, and one shift or row of thresholds a row of weights."""
+    match user.op:
+        case Requantise(shift=shift, multiplier=1):
+            return len(shift) == 1 or isinstance(node.op, Conv2d) or len(node.type.shape) == 2
+        case MultiThreshold(axis=axis):
+            return axis == (1 if isinstance(node.op, Conv2d) else len(node.type.shape) - 1)
+        case _:
+            return False

@@ -17,6 +17,8 @@ from bitkiln.ir.units import (
     Rescale,
     RescaleStream,
     Resize,
+    Thresholds,
+    ThresholdStream,
     Unit,
     Window,
 )
@@ -37,6 +39,13 @@ def unit_counts(unit: Unit) -> Counts:
             return _add_streams(unit)
         case RescaleStream():
             return Counts(_rescale(unit.rescale, unit.input_bits, unit.beats * unit.lanes))
+        case ThresholdStream():
+            rows = len(unit.thresholds.values)
+            elements = unit.beats * unit.input.lanes
+            compare = _compare(unit.thresholds, unit.input.bits, elements)
+            return Counts(
+                (compare,), _row_constants(rows, unit.input.lanes, unit.input.bits * unit.thresholds.count, elements)
+            )
         case ArgMaxStream():
             return _argmax(unit)
         case Resize():
@@ -60,11 +69,26 @@ def _matrix_vector(unit: MatrixVector) -> Counts:
         # The rounding constant is part of the bias: what is left is a shift and the two limits.
         scaled = max(1, width - min(unit.shift))
         arithmetic.append(Arithmetic(Operation.COMPARE, Purpose.RESCALE, (scaled, scaled), 2 * rows))
+    if unit.thresholds:
+        arithmetic.append(_compare(unit.thresholds, width, rows))
     accumulators = Memory("accumulators", Level.REGISTER, Role.ACCUMULATOR, unit.pe * width, width)
     return Counts(
         tuple(arithmetic),
         (*_constants(unit), *_replay(unit), Access(accumulators, reads=row_steps, writes=row_steps)),
     )
+
+
+def _compare(thresholds: Thresholds, bits: int, elements: int) -> Arithmetic:
+    """Each element is compared with each of its row's thresholds."""
+    return Arithmetic(Operation.COMPARE, Purpose.RESCALE, (bits, bits), elements * thresholds.count)
+
+
+def _row_constants(rows: int, lanes: int, bits: int, elements: int) -> tuple[Access, ...]:
+    """Reads of one word of `lanes` constants for every so many elements; a single word is wired."""
+    if rows == lanes:
+        return ()
+    memory = Memory("row constants", Level.SRAM, Role.ROW_CONSTANTS, rows * bits, lanes * bits)
+    return (Access(memory, reads=elements // lanes, writes=0),)
 
 
 def _tree(unit: MatrixVector, row_steps: int) -> list[Arithmetic]:
@@ -89,6 +113,7 @@ def _constants(unit: MatrixVector) -> list[Access]:
         accesses.append(Access(memory, reads=unit.steps, writes=0))
     if rounds > 1:
         selector_bits = (len(set(unit.shift)) - 1).bit_length() if unit.shift else 0
+        selector_bits += unit.accumulator_bits * (unit.thresholds.count - 1) if unit.thresholds else 0
         width = unit.pe * (unit.accumulator_bits + selector_bits)
         memory = Memory("row constants", Level.SRAM, Role.ROW_CONSTANTS, rounds * width, width)
         accesses.append(Access(memory, reads=unit.vectors * rounds, writes=0))

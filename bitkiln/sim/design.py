@@ -147,7 +147,7 @@ def _layer(plan: Plan, stage: Stage, cycles: DataflowCycles, spent: Energy) -> L
         shape=type_.shape[1:],
         number=str(type_.number),
         params=product.weights.size + product.bias.size if product else 0,
-        macs=product.steps * product.multipliers if product else 0,
+        macs=product.steps * product.pe * product.simd if product else 0,
         pe=product.pe if product else None,
         simd=product.simd if product else None,
         multipliers=unit.multipliers,

@@ -11,6 +11,7 @@ from bitkiln.ir import Plan
 from bitkiln.ir.units import (
     AddStreams,
     ArgMaxStream,
+    Beat,
     Fork,
     MatrixVector,
     Pool,
@@ -18,6 +19,7 @@ from bitkiln.ir.units import (
     Rescale,
     RescaleStream,
     Resize,
+    ThresholdStream,
     Unit,
     Window,
 )
@@ -36,7 +38,8 @@ def run_plan(plan: Plan, codes: Codes) -> Codes:
         for name, result in zip(stage.outputs, _run(stage.unit, inputs), strict=True):
             beat = plan.stream[name].beat
             assert result.shape == (len(codes), plan.stream[name].beats * beat.lanes), (stage.name, result.shape)
-            _check_fits(result, beat.bits, beat.signed, stage.name)
+            _check_fits(result, beat.code_range, stage.name)
+            assert not beat.bipolar or bool((result != 0).all()), stage.name
             streams[name] = result
     return streams[plan.output_stream]
 
@@ -54,6 +57,8 @@ def _run(unit: Unit, inputs: list[Codes]) -> list[Codes]:
             return [_rescaled(total, unit.rescale) if unit.rescale else total]
         case RescaleStream():
             return [_rescaled(inputs[0], unit.rescale)]
+        case ThresholdStream():
+            return [_thresholded(unit, inputs[0])]
         case ArgMaxStream():
             return [np.argmax(inputs[0].reshape(len(inputs[0]), -1, unit.count), 2)]
         case Resize():
@@ -71,13 +76,21 @@ def _matrix_vector(unit: MatrixVector, x: Codes) -> Codes:
     carrier = np.float64 if unit.accumulator_bits < 53 else np.int64
     products = np.einsum("nvgc,grc->nvgr", vectors.astype(carrier), weights.astype(carrier), optimize=True)
     total = products.astype(np.int64).reshape(len(x), unit.vectors, -1) + unit.bias
-    _check_fits(total, unit.accumulator_bits, True, "accumulator")
-    if unit.shift:
+    _check_fits(total, Beat(1, unit.accumulator_bits, True).code_range, "accumulator")
+    if unit.thresholds:
+        total = unit.thresholds.apply(total)
+    elif unit.shift:
         shift = np.array(unit.shift, np.int64)
         shifted = (total >> np.maximum(shift, 0)) << np.maximum(-shift, 0)
         total = np.clip(shifted, unit.lo, unit.hi)
     result: Codes = total.reshape(len(x), -1)
     return result
+
+
+def _thresholded(unit: ThresholdStream, x: Codes) -> Codes:
+    rows = len(unit.thresholds.values)
+    codes: Codes = unit.thresholds.apply(x.reshape(len(x), -1, rows)).reshape(len(x), -1)
+    return codes
 
 
 def _window(unit: Window, x: Codes) -> Codes:
@@ -123,6 +136,6 @@ def _rescaled(x: Codes, rescale: Rescale) -> Codes:
     return clipped
 
 
-def _check_fits(x: Codes, bits: int, signed: bool, place: str) -> None:
-    lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+def _check_fits(x: Codes, code_range: tuple[int, int], place: str) -> None:
+    lo, hi = code_range
     assert x.size == 0 or (int(x.min()) >= lo and int(x.max()) <= hi), f"{place}: codes outside {lo} ... {hi}"

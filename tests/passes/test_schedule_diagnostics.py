@@ -89,7 +89,7 @@ def test_options_out_of_range(options: dict[str, object], message: str) -> None:
 
 
 def test_every_operation_without_a_unit_is_named() -> None:
-    known = "add, argmax, conv2d, linear, max_pool2d, relu, requantise, reshape, sum_pool2d"
+    known = "add, argmax, conv2d, linear, max_pool2d, multi_threshold, relu, requantise, reshape, sum_pool2d"
     build = Builder("tree")
     x = build.input("x", TensorType((1, 4), CODES))
     y = build.add(Concat(), (x, x), "both", at("cat"))

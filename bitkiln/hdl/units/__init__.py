@@ -1,13 +1,25 @@
 """Amaranth components of the units of `bitkiln.ir.units`, one for one."""
 
 from bitkiln.ir import Stream
-from bitkiln.ir.units import AddStreams, ArgMaxStream, Fork, MatrixVector, Pool, RescaleStream, Resize, Unit, Window
+from bitkiln.ir.units import (
+    AddStreams,
+    ArgMaxStream,
+    Fork,
+    MatrixVector,
+    Pool,
+    RescaleStream,
+    Resize,
+    ThresholdStream,
+    Unit,
+    Window,
+)
 
 from ._parts import UnitComponent
 from ._queue import Queue
 from .matrix_vector import MatrixVectorRtl
 from .plumbing import ForkRtl, ResizeRtl
 from .pointwise import AddStreamsRtl, ArgMaxStreamRtl, PoolRtl, RescaleStreamRtl
+from .thresholds import ThresholdStreamRtl
 from .window import WindowRtl
 
 
@@ -24,6 +36,8 @@ def unit_component(unit: Unit, outputs: tuple[Stream, ...]) -> UnitComponent:  #
             return AddStreamsRtl(unit, outputs)
         case RescaleStream():
             return RescaleStreamRtl(unit, outputs)
+        case ThresholdStream():
+            return ThresholdStreamRtl(unit, outputs)
         case ArgMaxStream():
             return ArgMaxStreamRtl(unit, outputs)
         case Resize():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib.memory import Memory
 
 from bitkiln.ir import Stream
-from bitkiln.ir.units import MatrixVector, Multiplier, Storage
+from bitkiln.ir.units import MatrixVector, Storage, WeightCode
 
-from ._parts import UnitComponent, clamped, delayed, lanes, loop_nest, packed, registered, shifted
+from ._accumulation import Accumulation
+from ._endings import Ending, RowField, joined, row_word
+from ._parts import UnitComponent, delayed, lanes, loop_nest, packed, registered
+from ._products import summed_products
 
 
 class MatrixVectorRtl(UnitComponent):
@@ -31,13 +36,14 @@ class MatrixVectorRtl(UnitComponent):
         ]
         x = self._operand(m, go, row.is_first, fold.index)
         weights = self._weights(m, go)
-        products = self._products(m, x, weights)
+        products = summed_products(m, unit, x, weights)
         first = delayed(m, go & fold.is_first, 3 + unit.tree_stages, "first", is_control=True)
         last = delayed(m, go & fold.is_last, 3 + unit.tree_stages, "last", is_control=True)
         valid = delayed(m, go, 3 + unit.tree_stages, "valid", is_control=True)
-        accumulators, select = self._accumulate(m, products, valid, first, last)
-        results = self._requantise(m, accumulators, select) if unit.shift else accumulators
-        done = delayed(m, last, 1 + (2 if unit.shift else 0), "done", is_control=True)
+        ending = Ending.of(unit, Accumulation.of(unit))
+        accumulators, constants = self._accumulate(m, products, (valid, first, last), ending)
+        results = [ending.finish(m, accumulators[p], constants[p], p) for p in range(unit.pe)]
+        done = delayed(m, last, 1 + unit.ending_stages, "done", is_control=True)
         m.d.comb += [queue.push.eq(done), queue.payload.eq(packed(results, unit.bits))]
         return m
 
@@ -63,11 +69,11 @@ class MatrixVectorRtl(UnitComponent):
     def _weights(self, m: Module, go: Signal) -> list[Value]:
         """The weights of a step two cycles later, lane p * SIMD + s for row p and column s."""
         unit = self.unit
-        words = weight_words(unit)
+        words, is_integer = weight_words(unit), unit.weight_code is WeightCode.INTEGER
         style = "block" if unit.storage is Storage.BLOCK else "logic"
         width = unit.pe * unit.simd * unit.weight_bits
         if len(words) == 1:
-            return lanes(Const(words[0], width), unit.weight_bits, True)
+            return lanes(Const(words[0], width), unit.weight_bits, is_integer)
         m.submodules.weights = memory = Memory(
             shape=unsigned(width), depth=len(words), init=words, attrs={"rom_style": style, "ram_style": style}
         )
@@ -76,44 +82,35 @@ class MatrixVectorRtl(UnitComponent):
         m.d.comb += read.addr.eq(address)
         with m.If(go):
             m.d.sync += address.eq(Mux(address == len(words) - 1, 0, address + 1))
-        return lanes(registered(m, read.data, "weight"), unit.weight_bits, True)
-
-    def _products(self, m: Module, x: list[Value], weights: list[Value]) -> list[Value]:
-        """One sum of SIMD products a row, registered after the multipliers and after each level of the tree."""
-        unit, sums = self.unit, []
-        for p in range(unit.pe):
-            terms: list[Value] = [
-                registered(m, _product(x[s], weights[p * unit.simd + s], unit.multiplier), f"product_{p}_{s}")
-                for s in range(unit.simd)
-            ]
-            for level in range(unit.tree_stages):
-                pairs = [terms[n : n + 2] for n in range(0, len(terms), 2)]
-                terms = [registered(m, sum(pair[1:], pair[0]), f"tree_{p}_{level}_{n}") for n, pair in enumerate(pairs)]
-            sums.append(terms[0])
-        return sums
+        return lanes(registered(m, read.data, "weight"), unit.weight_bits, is_integer)
 
     def _accumulate(
-        self, m: Module, sums: list[Value], valid: Value, first: Value, last: Value
-    ) -> tuple[list[Value], Value]:
-        """Add the sums of a row's folds to its bias; also give the row's choice of shift, at the same time."""
-        unit = self.unit
-        bias, select = self._row_constants(m, last)
+        self, m: Module, sums: list[Value], flags: tuple[Value, Value, Value], ending: Ending
+    ) -> tuple[list[Value], list[list[Value]]]:
+        """Add the sums of a row's folds to its start; also give each row's other constants, at the same time."""
+        valid, first, last = flags
+        accumulation = ending.sums
+        start = RowField(accumulation.bits, tuple(accumulation.start.tolist()))
+        fields = (start, *ending.fields)
+        found = self._row_constants(m, last, fields)
         accumulators: list[Value] = []
-        for p, (term, start) in enumerate(zip(sums, bias, strict=True)):
-            accumulator = Signal(signed(unit.accumulator_bits), name=f"accumulator_{p}", reset_less=True)
+        for p, term in enumerate(sums):
+            accumulator = Signal(signed(accumulation.bits), name=f"accumulator_{p}", reset_less=True)
             with m.If(valid):
-                m.d.sync += accumulator.eq(Mux(first, start, accumulator) + term)
+                m.d.sync += accumulator.eq(Mux(first, found[0][p].as_signed(), accumulator) + term)
             accumulators.append(accumulator)
-        return accumulators, registered(m, select, "shift_select")
+        kept = [
+            [registered(m, field[p], f"constant_{n}_{p}") for n, field in enumerate(found[1:])]
+            for p in range(self.unit.pe)
+        ]
+        return accumulators, kept
 
-    def _row_constants(self, m: Module, last: Value) -> tuple[list[Value], Value]:
-        """Bias of each lane and shift selectors of the row fold that is being accumulated."""
+    def _row_constants(self, m: Module, last: Value, fields: Sequence[RowField]) -> list[list[Value]]:
+        """[field][PE row] of the row fold that is being accumulated."""
         unit = self.unit
         rounds = unit.groups * unit.row_folds
-        select_bits = self._select_bits
-        bits = unit.accumulator_bits
-        words = [row_word(unit, number, bits, select_bits) for number in range(rounds)]
-        width = unit.pe * (bits + select_bits)
+        words = [row_word(fields, unit.pe, number) for number in range(rounds)]
+        width = unit.pe * sum(field.bits for field in fields)
         word: Value = Const(words[0], width)
         if rounds > 1:
             m.submodules.rows = memory = Memory(shape=unsigned(width), depth=rounds, init=words)
@@ -125,55 +122,16 @@ class MatrixVectorRtl(UnitComponent):
             ]
             m.d.sync += current.eq(following)
             word = read.data
-        return lanes(word[: unit.pe * bits], bits, True), word[unit.pe * bits :]
-
-    @property
-    def _select_bits(self) -> int:
-        """Bits that choose one of the distinct shifts for a lane; 0 if all rows shift alike."""
-        return (len(set(self.unit.shift)) - 1).bit_length() if self.unit.shift else 0
-
-    def _requantise(self, m: Module, accumulators: list[Value], select: Value) -> list[Value]:
-        unit, bits = self.unit, self._select_bits
-        shifts = sorted(set(unit.shift))
-        results: list[Value] = []
-        for p, accumulator in enumerate(accumulators):
-            choice = select[p * bits : (p + 1) * bits] if bits else Const(0)
-            scaled = shifted(m, accumulator, shifts, choice, f"shifted_{p}")
-            results.append(clamped(m, scaled, unit.lo, unit.hi, f"clamped_{p}"))
-        return results
+        found, offset = [], 0
+        for field in fields:
+            found.append(lanes(word[offset : offset + unit.pe * field.bits], field.bits, False))
+            offset += unit.pe * field.bits
+        return found
 
 
 def weight_words(unit: MatrixVector) -> list[int]:
     """Memory words in the order of the steps: group, row fold, column fold; lane p * SIMD + s from the lowest bits."""
     shape = (unit.groups * unit.row_folds, unit.pe, unit.column_folds, unit.simd)
-    folded = unit.weights.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, unit.pe * unit.simd)
-    return [_word(row, unit.weight_bits) for row in folded.tolist()]
-
-
-def row_word(unit: MatrixVector, number: int, bits: int, select_bits: int) -> int:
-    """Biases, then shift selectors, of the PE rows of one row fold."""
-    rows = range(number * unit.pe, (number + 1) * unit.pe)
-    word = _word([int(unit.bias[row]) for row in rows], bits)
-    if select_bits:
-        shifts = sorted(set(unit.shift))
-        word |= _word([shifts.index(unit.shift[row]) for row in rows], select_bits) << (unit.pe * bits)
-    return word
-
-
-def _word(codes: list[int], bits: int) -> int:
-    mask = (1 << bits) - 1
-    return sum((code & mask) << (n * bits) for n, code in enumerate(codes))
-
-
-def _product(x: Value, weight: Value, multiplier: Multiplier) -> Value:
-    if multiplier is Multiplier.DSP:
-        return x * weight
-    return lut_product(x, weight)
-
-
-def lut_product(x: Value, weight: Value) -> Value:
-    """x * weight as a sum of partial products, which synthesis keeps out of the multiplier blocks."""
-    partial = [Mux(weight[n], x, 0) << n for n in range(len(weight))]
-    total = sum(partial[1:-1], partial[0]) - partial[-1] if len(weight) > 1 else -partial[0]
-    bits = len(x) + len(weight)
-    return total[:bits].as_signed() if len(total) > bits else total
+    codes = (unit.weights + 1) >> 1 if unit.weight_code is WeightCode.BIPOLAR else unit.weights
+    folded = codes.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, unit.pe * unit.simd)
+    return [joined(row, unit.weight_bits) for row in folded.tolist()]

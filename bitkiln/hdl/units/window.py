@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib.memory import Memory
 
 from bitkiln.ir import Stream
@@ -71,9 +71,10 @@ class WindowRtl(UnitComponent):
             queue.push.eq(delayed(m, go, 2, "go", is_control=True)),
         ]
         padding = delayed(m, is_padding, 2, "padding")
-        mask = (1 << unit.bits) - 1
-        pad_word = sum((unit.pad_code & mask) << (n * unit.bits) for n in range(unit.lanes))
-        m.d.comb += queue.payload.eq(Mux(padding, Const(pad_word, width), read.data))
+        given = unit.outputs[0]
+        pad_word = sum(given.field(unit.pad_code) << (n * given.bits) for n in range(unit.lanes))
+        found = Cat(*(Cat(Const(1, 1), ~bit) for bit in read.data)) if unit.widens else read.data
+        m.d.comb += queue.payload.eq(Mux(padding, Const(pad_word, given.width), found))
         return m
 
     def _nest(self, m: Module, go: Signal) -> _Nest:

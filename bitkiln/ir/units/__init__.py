@@ -2,9 +2,10 @@
 
 from ._timing import NEVER, InputTiming, OutputTiming, Process, Steps, Wait
 from ._unit import Beat, Rescale, Unit
-from .matrix_vector import MatrixVector, Multiplier, Storage
+from .matrix_vector import MatrixVector, Multiplier, Products, Storage, WeightCode, count_stages
 from .plumbing import Fork, Resize
 from .pointwise import AddStreams, ArgMaxStream, Pool, Reduction, RescaleStream
+from .thresholds import Thresholds, ThresholdStream
 from .window import Window
 
 UNITS: tuple[type[Unit], ...] = (
@@ -13,6 +14,7 @@ UNITS: tuple[type[Unit], ...] = (
     Pool,
     AddStreams,
     RescaleStream,
+    ThresholdStream,
     ArgMaxStream,
     Resize,
     Fork,
@@ -31,13 +33,18 @@ __all__ = [
     "OutputTiming",
     "Pool",
     "Process",
+    "Products",
     "Reduction",
     "Rescale",
     "RescaleStream",
     "Resize",
     "Steps",
     "Storage",
+    "ThresholdStream",
+    "Thresholds",
     "Unit",
     "Wait",
+    "WeightCode",
     "Window",
+    "count_stages",
 ]

@@ -11,19 +11,45 @@ from ._timing import Process
 
 @dataclass(frozen=True)
 class Beat:
-    """What one transfer of a stream carries: `lanes` elements of `bits` bits, element 0 in the lowest bits."""
+    """What one transfer of a stream carries: `lanes` elements of `bits` bits, element 0 in the lowest bits.
+
+    A `bipolar` element is one bit: 0 is the code -1, 1 is the code 1.
+    """
 
     lanes: int
     bits: int
     signed: bool
+    bipolar: bool = False
+
+    def __post_init__(self) -> None:
+        assert not self.bipolar or (self.bits == 1 and not self.signed), self
 
     @property
     def width(self) -> int:
         """Bits of the payload."""
         return self.lanes * self.bits
 
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The lowest and the highest code of an element."""
+        if self.bipolar:
+            return -1, 1
+        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
+
+    def field(self, code: int) -> int:
+        """Return the bits of an element with this code, as an unsigned number."""
+        return (code + 1) >> 1 if self.bipolar else code & ((1 << self.bits) - 1)
+
+    def code(self, field: int) -> int:
+        """Return the code that the lowest bits of `field` stand for."""
+        field &= (1 << self.bits) - 1
+        if self.bipolar:
+            return 2 * field - 1
+        return field - (1 << self.bits) if self.signed and field >> (self.bits - 1) else field
+
     def __str__(self) -> str:
-        return f"{self.lanes} x {'i' if self.signed else 'u'}{self.bits}"
+        number = "bipolar" if self.bipolar else f"{'i' if self.signed else 'u'}{self.bits}"
+        return f"{self.lanes} x {number}"
 
 
 @dataclass(frozen=True)

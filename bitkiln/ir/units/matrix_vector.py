@@ -1,4 +1,4 @@
-"""Matrix-vector unit: PE rows times SIMD columns a cycle, weights in a memory beside the multipliers."""
+"""Matrix-vector unit: PE rows times SIMD columns a cycle, weights in a memory beside what multiplies them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from bitkiln.ir.diagnostics import fail
 
 from ._timing import NEVER, InputTiming, OutputTiming, Process, last_of_each
 from ._unit import Beat, Unit
+from .thresholds import Thresholds
 
 
 class Multiplier(Enum):
-    """What the products are made of."""
+    """What the products of integers with integers are made of."""
 
     DSP = "dsp"
     LUT = "lut"
@@ -29,13 +30,42 @@ class Storage(Enum):
     LUT = "lut"
 
 
+class WeightCode(Enum):
+    """Which weights there are, and so how they are stored: in `weight_bits` bits, as 0 or 1 for -1 or 1, or as two
+    bits (sign and mask) for -1, 0 and 1.
+    """
+
+    INTEGER = "integer"
+    BIPOLAR = "bipolar"
+    TERNARY = "ternary"
+
+
+class Products(Enum):
+    """How a step's products are made, by what input and weights are.
+
+    MULTIPLY: integers with integers. COUNT: bipolar with bipolar or ternary; XNOR, mask and count the ones. SIGN:
+    integers with bipolar or ternary; invert or clear the input. SELECT: bipolar with integers; clear the weight.
+    """
+
+    MULTIPLY = "multiply"
+    COUNT = "count"
+    SIGN = "sign"
+    SELECT = "select"
+
+
+def count_stages(bits: int) -> int:
+    """Register ranks of the tree that counts ones: three bits to a number, then two numbers and a bit to one."""
+    return 1 if bits <= 3 else 1 + count_stages(bits // 2)
+
+
 @dataclass(frozen=True, eq=False)
 class MatrixVector(Unit):
     """`vectors` times an image: `groups` independent products of a [rows, columns] matrix with a vector.
 
     weights: codes [groups * rows, columns], columns in the order of the input stream. bias: [groups * rows], at the
     accumulator's point, the rounding constant of each row's shift already added. shift: one a row, or empty for no
-    requantisation (the output is then the accumulator). `lo`, `hi` are the output's codes, `bits`/`signed` its format.
+    requantisation. `lo`, `hi` are the output's codes, `bits`/`signed` its format. `thresholds`, one row for each of
+    the bias, take the place of shift, `lo` and `hi`. With neither the output is the accumulator.
 
     Order of the steps: vector, group, row fold (rows / pe), column fold (columns / simd). The input beats of a vector
     arrive in the first row fold and are replayed from a buffer in the others. The first product of a row meets the
@@ -62,8 +92,13 @@ class MatrixVector(Unit):
     shift: tuple[int, ...] = ()
     multiplier: Multiplier = Multiplier.DSP
     storage: Storage = Storage.BLOCK
+    weight_code: WeightCode = WeightCode.INTEGER
+    input_bipolar: bool = False
+    output_bipolar: bool = False
+    thresholds: Thresholds | None = None
 
     def __post_init__(self) -> None:
+        assert not (self.shift and self.thresholds), "one ending"
         for name, size, fold in (("pe", self.rows, self.pe), ("simd", self.columns, self.simd)):
             if fold < 1 or size % fold:
                 legal = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
@@ -83,29 +118,43 @@ class MatrixVector(Unit):
         return self.vectors * self.groups * self.row_folds * self.column_folds
 
     @property
+    def products(self) -> Products:
+        is_integer = self.weight_code is WeightCode.INTEGER
+        if self.input_bipolar:
+            return Products.SELECT if is_integer else Products.COUNT
+        return Products.MULTIPLY if is_integer else Products.SIGN
+
+    @property
     def tree_stages(self) -> int:
-        """Pipeline stages of the adder tree over the SIMD products."""
-        return (self.simd - 1).bit_length()
+        """Pipeline stages of the adder tree over the SIMD products, behind the products' own."""
+        return count_stages(self.simd) - 1 if self.products is Products.COUNT else (self.simd - 1).bit_length()
+
+    @property
+    def ending_stages(self) -> int:
+        """Pipeline stages behind the accumulator."""
+        if self.thresholds:
+            return self.thresholds.latency
+        return 2 if self.shift else 0
 
     @property
     def latency(self) -> int:
         """Cycles from the step of the last product to the output queue.
 
-        Stages: fetch, operand, product, tree, accumulate, requantise.
+        Stages: fetch, operand, product, tree, accumulate, requantise or compare.
         """
-        return 4 + self.tree_stages + (2 if self.shift else 0)
+        return 4 + self.tree_stages + self.ending_stages
 
     @property
     def inputs(self) -> tuple[Beat, ...]:
-        return (Beat(self.simd, self.input_bits, self.input_signed),)
+        return (Beat(self.simd, self.input_bits, self.input_signed, self.input_bipolar),)
 
     @property
     def outputs(self) -> tuple[Beat, ...]:
-        return (Beat(self.pe, self.bits, self.signed),)
+        return (Beat(self.pe, self.bits, self.signed, self.output_bipolar),)
 
     @property
     def multipliers(self) -> int:
-        return self.pe * self.simd
+        return self.pe * self.simd if self.products is Products.MULTIPLY else 0
 
     @property
     def weight_memory_bits(self) -> int:

@@ -23,6 +23,7 @@ class Resize(Unit):
     lanes_out: int
     bits: int
     signed: bool
+    bipolar: bool = False
 
     def __post_init__(self) -> None:
         wide, narrow = max(self.lanes_in, self.lanes_out), min(self.lanes_in, self.lanes_out)
@@ -31,11 +32,11 @@ class Resize(Unit):
 
     @property
     def inputs(self) -> tuple[Beat, ...]:
-        return (Beat(self.lanes_in, self.bits, self.signed),)
+        return (Beat(self.lanes_in, self.bits, self.signed, self.bipolar),)
 
     @property
     def outputs(self) -> tuple[Beat, ...]:
-        return (Beat(self.lanes_out, self.bits, self.signed),)
+        return (Beat(self.lanes_out, self.bits, self.signed, self.bipolar),)
 
     @property
     def ratio(self) -> int:

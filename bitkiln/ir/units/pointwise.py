@@ -19,7 +19,10 @@ class Reduction(Enum):
 
 @dataclass(frozen=True)
 class Pool(Unit):
-    """Reduces every `window` beats to one, lane by lane; a sum may be rescaled (average pooling)."""
+    """Reduces every `window` beats to one, lane by lane; a sum may be rescaled (average pooling).
+
+    With `bipolar` elements the largest is 1 where any is.
+    """
 
     kind: ClassVar[str] = "pool"
     reduction: Reduction
@@ -31,14 +34,15 @@ class Pool(Unit):
     bits: int
     signed: bool
     rescale: Rescale | None = None
+    bipolar: bool = False
 
     @property
     def inputs(self) -> tuple[Beat, ...]:
-        return (Beat(self.lanes, self.input_bits, self.input_signed),)
+        return (Beat(self.lanes, self.input_bits, self.input_signed, self.bipolar),)
 
     @property
     def outputs(self) -> tuple[Beat, ...]:
-        return (Beat(self.lanes, self.bits, self.signed),)
+        return (Beat(self.lanes, self.bits, self.signed, self.bipolar),)
 
     @property
     def latency(self) -> int:

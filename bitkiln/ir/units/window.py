@@ -20,7 +20,8 @@ class Window(Unit):
 
     Takes a feature map [height, width, channels] of `lanes` channels a beat and gives, for each output position, for
     each of `groups` channel groups: kernel row, kernel column, channel beat of the group. Positions outside the map
-    give `pad_code`. The buffer is a ring of `buffer_rows` rows that runs on from image to image.
+    give `pad_code`. The buffer is a ring of `buffer_rows` rows that runs on from image to image. Bipolar elements
+    leave as two signed bits if `pad_code` is 0, which they cannot be.
 
     The reader starts a position when its last needed beat is written; the writer overwrites a row two cycles after the
     reader has finished the output row that last needed it.
@@ -40,6 +41,7 @@ class Window(Unit):
     output_size: Pair
     groups: int = 1
     pad_code: int = 0
+    bipolar: bool = False
 
     LATENCY: ClassVar[int] = 2
     RELEASE_DELAY: ClassVar[int] = 2
@@ -69,11 +71,16 @@ class Window(Unit):
 
     @property
     def inputs(self) -> tuple[Beat, ...]:
-        return (Beat(self.lanes, self.bits, self.signed),)
+        return (Beat(self.lanes, self.bits, self.signed, self.bipolar),)
+
+    @property
+    def widens(self) -> bool:
+        """True if bipolar elements become two signed bits."""
+        return self.bipolar and self.pad_code == 0
 
     @property
     def outputs(self) -> tuple[Beat, ...]:
-        return self.inputs
+        return (Beat(self.lanes, 2, True),) if self.widens else self.inputs
 
     @cached_property
     def needed_beats(self) -> Steps:

@@ -44,18 +44,13 @@ def single_unit_plan(unit: Unit, beats_in: int, beats_out: int, depth_in: int, d
 
 def pack(codes: Codes, beat: Beat) -> list[int]:
     """Codes in stream order to beats."""
-    mask = (1 << beat.bits) - 1
     rows = codes.reshape(-1, beat.lanes).tolist()
-    return [sum((code & mask) << (n * beat.bits) for n, code in enumerate(row)) for row in rows]
+    return [sum(beat.field(code) << (n * beat.bits) for n, code in enumerate(row)) for row in rows]
 
 
 def unpack(beats: list[int], beat: Beat) -> Codes:
     """Beats to codes in stream order."""
-    codes = []
-    for word in beats:
-        for n in range(beat.lanes):
-            code = word >> (n * beat.bits) & ((1 << beat.bits) - 1)
-            codes.append(code - (1 << beat.bits) if beat.signed and code >> (beat.bits - 1) else code)
+    codes = [beat.code(word >> (n * beat.bits)) for word in beats for n in range(beat.lanes)]
     return np.array(codes, np.int64)
 
 

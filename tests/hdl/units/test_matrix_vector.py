@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitkiln.ir import ToolError
-from bitkiln.ir.units import MatrixVector, Multiplier, Storage
+from bitkiln.ir.units import MatrixVector, Multiplier, Products, Storage, Thresholds, WeightCode, count_stages
 
 from .rtl_bench import check, single_unit_plan
 
@@ -43,10 +43,61 @@ def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
     )
 
 
+@st.composite
+def sign_vectors(draw: st.DrawFn) -> MatrixVector:
+    """Signs on one side at least, with any ending: XNOR and popcount, add and subtract, two bit planes."""
+    groups, pe, simd = draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 17))
+    rows, columns = pe * draw(st.integers(1, 3)), simd * draw(st.integers(1, 3))
+    input_bipolar = draw(st.booleans())
+    weight_code = draw(st.sampled_from(WeightCode if input_bipolar else [WeightCode.BIPOLAR, WeightCode.TERNARY]))
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
+    weights = {
+        WeightCode.BIPOLAR: 2 * rng.integers(0, 2, (groups * rows, columns)) - 1,
+        WeightCode.TERNARY: rng.integers(-1, 2, (groups * rows, columns)),
+        WeightCode.INTEGER: rng.integers(-8, 8, (groups * rows, columns)),
+    }[weight_code]
+    count = draw(st.integers(0, 3))
+    levels = np.sort(rng.integers(-columns, columns + 1, (groups * rows, count)), 1)
+    pairs = draw(st.sampled_from([[(-1, 2)], [(-1, 2), (1, -2)], [(-2, 1)], [(0, 2), (3, -1)]]))
+    chosen = [pairs[i] for i in rng.integers(0, len(pairs), groups * rows)]
+    thresholds = Thresholds(levels, *zip(*chosen, strict=True)) if count else None
+    is_bipolar = count == 1 and {abs(base) for base, _ in chosen} == {1}
+    shift = tuple(rng.integers(-1, 3, groups * rows).tolist()) if not count and draw(st.booleans()) else ()
+    bits = {True: 1, False: 16 if not count and not shift else 5}[is_bipolar]
+    return MatrixVector(
+        vectors=draw(st.integers(1, 2)),
+        groups=groups,
+        rows=rows,
+        columns=columns,
+        pe=pe,
+        simd=simd,
+        input_bits=1 if input_bipolar else draw(st.integers(1, 4)),
+        input_signed=not input_bipolar and draw(st.booleans()),
+        weight_bits={WeightCode.BIPOLAR: 1, WeightCode.TERNARY: 2, WeightCode.INTEGER: 4}[weight_code],
+        accumulator_bits=16,
+        bits=bits,
+        signed=not is_bipolar,
+        lo=-9,
+        hi=14,
+        weights=weights,
+        bias=rng.integers(-5, 6, groups * rows),
+        shift=shift,
+        weight_code=weight_code,
+        input_bipolar=input_bipolar,
+        output_bipolar=is_bipolar,
+        thresholds=thresholds,
+    )
+
+
 def reference(unit: MatrixVector, x: np.ndarray) -> np.ndarray:
     """x: [images, vectors, groups, columns]; sums in 64 bits, shifts in Python's integers."""
     weights = unit.weights.reshape(unit.groups, unit.rows, unit.columns)
     sums: np.ndarray = np.einsum("grc,nvgc->nvgr", weights, x) + unit.bias.reshape(unit.groups, unit.rows)
+    if unit.thresholds:
+        reached = sums[..., None] >= unit.thresholds.values.reshape(unit.groups, unit.rows, -1)
+        base, step = (np.array(v).reshape(unit.groups, -1) for v in (unit.thresholds.base, unit.thresholds.step))
+        codes: np.ndarray = base + step * reached.sum(-1)
+        return codes
     if not unit.shift:
         return sums
     flat = sums.reshape(-1, unit.groups * unit.rows).tolist()
@@ -63,6 +114,23 @@ def test_rtl_computes_and_times_as_declared(unit: MatrixVector, depth_in: int, d
     beats_in = unit.vectors * unit.groups * unit.column_folds
     beats_out = unit.vectors * unit.groups * unit.row_folds
     check(single_unit_plan(unit, beats_in, beats_out, depth_in, depth_out), x, reference(unit, x))
+
+
+@settings(max_examples=30)
+@given(sign_vectors(), st.integers(1, 8), st.integers(0, 1 << 30))
+def test_signs_need_no_multiplier(unit: MatrixVector, depth_out: int, seed: int) -> None:
+    assert unit.products is not Products.MULTIPLY
+    assert unit.multipliers == 0
+    low, high = unit.inputs[0].code_range
+    x = np.random.default_rng(seed).integers(low, high + 1, (IMAGES, unit.vectors, unit.groups, unit.columns))
+    x = np.where(x == 0, 1, x) if unit.input_bipolar else x
+    beats_in = unit.vectors * unit.groups * unit.column_folds
+    beats_out = unit.vectors * unit.groups * unit.row_folds
+    check(single_unit_plan(unit, beats_in, beats_out, 2, depth_out), x, reference(unit, x))
+
+
+def test_ones_of_many_bits_are_counted_in_few_stages() -> None:
+    assert [count_stages(bits) for bits in (1, 3, 4, 7, 15, 31, 63, 127, 128)] == [1, 1, 2, 2, 3, 4, 5, 6, 7]
 
 
 def test_folding_must_divide() -> None:

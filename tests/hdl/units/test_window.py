@@ -23,8 +23,10 @@ def windows(draw: st.DrawFn) -> Window:
     assume(min(rooms) >= 0)
     output = (rooms[0] // stride[0] + 1, rooms[1] // stride[1] + 1)
     lanes, beats = draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    groups = draw(st.sampled_from([1, beats]))
-    return Window(*size, lanes * beats, lanes, 4, True, kernel, stride, padding, dilation, output, groups, PAD_CODE)
+    groups, bipolar = draw(st.sampled_from([1, beats])), draw(st.booleans())
+    pad_code = draw(st.sampled_from([-1, 0])) if bipolar else PAD_CODE
+    bits, shape = 1 if bipolar else 4, (*size, lanes * beats, lanes)
+    return Window(*shape, bits, not bipolar, kernel, stride, padding, dilation, output, groups, pad_code, bipolar)
 
 
 def reference(unit: Window, x: np.ndarray) -> np.ndarray:
@@ -46,5 +48,6 @@ def reference(unit: Window, x: np.ndarray) -> np.ndarray:
 def test_rtl_computes_and_times_as_declared(unit: Window, depth_in: int, depth_out: int, seed: int) -> None:
     shape = (IMAGES, unit.height, unit.width, unit.beats_per_pixel, unit.lanes)
     x = np.random.default_rng(seed).integers(-8, 8, shape)
+    x = np.where(x < 0, -1, 1) if unit.bipolar else x
     beats_out = unit.output_size[0] * unit.output_size[1] * unit.window_steps
     check(single_unit_plan(unit, unit.height * unit.row_beats, beats_out, depth_in, depth_out), x, reference(unit, x))
