@@ -19,17 +19,19 @@ from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
 
+from .checkpoints import FileCheckpoints
 from .datasets import Dataset, calibration_inputs, check_shape, data_files, load_dataset
 from .import_model import import_counting, model_file
 from .model_reference import source_root
 from .project import Project
-from .steps import Step, file_digest, source_digest
+from .steps import Step, digest_of, file_digest, package_digest, source_digest
 
 FLOAT_GRAPH = "model.graph.safetensors"
 IMPORTED = "import.json"
 GRAPH = "compressed.graph.safetensors"
 ACCURACY = "accuracy.json"
 CYCLES = "cycles.json"
+TRAINING = ".training"
 RTL = "rtl"
 VERIFY = "verify.json"
 BUILD = "build.json"
@@ -136,13 +138,16 @@ class Pipeline:
         graph, data = load_graph(self.folder / FLOAT_GRAPH), self.dataset
         train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
         calibration = torch.from_numpy(calibration_inputs(data, self.project.data.calibration_samples))
-        context = Context(calibration, train_x, train_y, 0, graph, self.progress)
+        checkpoints = FileCheckpoints(self.folder / TRAINING / digest_of([self._compress_key(), package_digest()]))
+        checkpoints.clear_others()
+        context = Context(calibration, train_x, train_y, 0, graph, self.progress, checkpoints)
         compressed = run_passes(graph, self.project.passes, context)
         self.progress("accuracy", 0)
         test_x, test_y = self.test_set
         tested = Accuracies(accuracy(graph, test_x, test_y), accuracy(compressed, test_x, test_y), len(test_x))
         save_graph(compressed, self.folder / GRAPH)
         self._write_json(ACCURACY, tested)
+        checkpoints.clear_all()
         return GRAPH, ACCURACY
 
     @property

@@ -1,44 +1,85 @@
 """Transformations of the Graph: canonical form, fixed point, fine-tuning; accuracy; and from Graph to Plan."""
 
-from ._base import Context, Keeps, Pass, Progress, no_progress
+from ._base import Checkpoints, Context, Keeps, Pass, Progress, Weights, no_progress
+from ._importance import Criterion
 from ._kmeans import Initialisation
+from ._methods import ActivationMethod, WeightMethod
+from ._objectives import LayerDropout, Loss, Optimizer, Schedule
+from ._order import check_order
 from ._pipeline import PASSES, Canonicalise, read_passes, run_passes
 from ._quantisable import check_quantisable
 from ._shared import unshare
 from .accuracy import accuracy, class_count
+from .binarise import Binarise, BinaryActivations, BinaryWeights, Scores
 from .calibrate import Calibration, calibrate
 from .canonicalise import canonicalise
+from .channel_groups import ChannelGroup, Member, groups
+from .dead import RemoveDead, remove_dead
+from .fake_quantise import FakeQuantise, LayerMethod
+from .freeze_powers import FreezePowers
+from .gradual_prune import Curve, GradualPrune
+from .harden import Harden, harden
+from .prune import LayerDensity, Prune, Scope
+from .prune_channels import LayerChannels, PruneChannels
 from .quantise import LayerBits, Quantise
 from .schedule import LayerFolding, PlanOptions, schedule
 from .share import LayerShare, Share
-from .tune import Loss, Optimizer, Schedule, Tune
+from .tune import Tune
 
 __all__ = [
     "PASSES",
+    "ActivationMethod",
+    "Binarise",
+    "BinaryActivations",
+    "BinaryWeights",
     "Calibration",
     "Canonicalise",
+    "ChannelGroup",
+    "Checkpoints",
     "Context",
+    "Criterion",
+    "Curve",
+    "FakeQuantise",
+    "FreezePowers",
+    "GradualPrune",
+    "Harden",
     "Initialisation",
     "Keeps",
     "LayerBits",
+    "LayerChannels",
+    "LayerDensity",
+    "LayerDropout",
     "LayerFolding",
+    "LayerMethod",
     "LayerShare",
     "Loss",
+    "Member",
     "Optimizer",
     "Pass",
     "PlanOptions",
     "Progress",
+    "Prune",
+    "PruneChannels",
     "Quantise",
+    "RemoveDead",
     "Schedule",
+    "Scope",
+    "Scores",
     "Share",
     "Tune",
+    "WeightMethod",
+    "Weights",
     "accuracy",
     "calibrate",
     "canonicalise",
+    "check_order",
     "check_quantisable",
     "class_count",
+    "groups",
+    "harden",
     "no_progress",
     "read_passes",
+    "remove_dead",
     "run_passes",
     "schedule",
     "unshare",

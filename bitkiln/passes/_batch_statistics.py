@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bitkiln.ir import Const, Graph, Node, evaluate, prune_dead
+from bitkiln.ir import Const, Graph, evaluate, prune_dead
 from bitkiln.ir.ops import BatchNorm
 
 from ._codes import with_constants
@@ -35,11 +35,6 @@ class BatchNormInTraining(BatchNorm):
         return F.batch_norm(x, None, None, gamma, beta, training=True, eps=self.eps)
 
 
-def for_training(graph: Graph) -> Graph:
-    """Return the graph with each batch norm normalising by its batch. It is for `evaluate` only, not to be kept."""
-    return replace(graph, nodes=tuple(_in_training(node) for node in graph.nodes))
-
-
 def has_batch_norm(graph: Graph) -> bool:
     """True if training has statistics to measure."""
     return any(isinstance(node.op, BatchNorm) for node in graph.nodes)
@@ -58,10 +53,6 @@ def measured(graph: Graph, samples: Tensor) -> dict[str, Const]:
                 found[name] = Const(name, const.type, values.to(const.data.dtype))
             graph = with_constants(graph, found)
     return found
-
-
-def _in_training(node: Node) -> Node:
-    return replace(node, op=BatchNormInTraining(node.op.eps)) if isinstance(node.op, BatchNorm) else node
 
 
 def _moments(graph: Graph, value: str, samples: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bitkiln.ir import Graph, fail, from_plain, known_names, verify
+from bitkiln.ir import Graph, ToolError, fail, from_plain, known_names, verify
 
 from ._base import Context, Keeps, Pass
+from ._order import check_order, weights_of
 from ._quantisable import has_codes
+from .binarise import Binarise
 from .canonicalise import canonicalise
+from .dead import RemoveDead
+from .fake_quantise import FakeQuantise
+from .freeze_powers import FreezePowers
+from .gradual_prune import GradualPrune
+from .harden import Harden
+from .prune import Prune
+from .prune_channels import PruneChannels
 from .quantise import Quantise
 from .share import Share
 from .tune import Tune
@@ -27,20 +36,28 @@ class Canonicalise(Pass):
         return canonicalise(graph)
 
 
-PASSES: tuple[type[Pass], ...] = (Canonicalise, Share, Quantise, Tune)
+PASSES: tuple[type[Pass], ...] = (
+    *(Canonicalise, Prune, GradualPrune, PruneChannels, RemoveDead, Share, Quantise),
+    *(Binarise, FakeQuantise, FreezePowers, Harden, Tune),
+)
 
 
 def read_passes(tables: object, where: str) -> tuple[Pass, ...]:
     """Return the passes that a list of tables describes: `name` chooses the pass, the other keys are its options.
 
     `where` names the place for messages, e.g. `project.toml [[passes]]`. Raises ToolError `unknown-pass`,
-    `unknown-key`, `bad-value` or `number-range`.
+    `unknown-key`, `bad-value`, `number-range`, or `pass-order` for an order that makes sense for no float network.
     """
     if not isinstance(tables, list | tuple):
         kind = "one table" if isinstance(tables, dict) else repr(tables)[:80]
         hint = 'begin each pass with [[passes]] and its name = "..."'
         raise fail("bad-value", f"{where}: expected a list of tables, not {kind}", hint=hint)
-    return tuple(_read_pass(table, f"{where}[{i}]") for i, table in enumerate(tables))
+    passes = tuple(_read_pass(table, f"{where}[{i}]") for i, table in enumerate(tables))
+    try:
+        check_order(passes)
+    except ToolError as error:
+        raise error.prefixed(where) from None
+    return passes
 
 
 def _read_pass(table: object, where: str) -> Pass:
@@ -66,8 +83,12 @@ def run_passes(
 ) -> Graph:
     """Return what the passes make of `graph`, verified after each; `on_step` gets each pass and its result.
 
-    While the graph has only floats, the passes' result becomes the `reference` for those that follow.
+    While the graph has only floats, the passes' result becomes the `reference` for those that follow. What is known to
+    be wrong beforehand, raises ToolError before anything runs: `pass-order`, and what `Pass.check` finds.
     """
+    check_order(passes, weights_of(graph))
+    for step in passes:
+        step.check(graph)
     for step in passes:
         graph = verify(step.run(graph, context))
         if not has_codes(graph):

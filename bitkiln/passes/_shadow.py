@@ -31,12 +31,12 @@ class Shadow:
         """True for what connects neurons; false for what there is one of a channel or a table entry."""
         return not self.is_bias and self.value.dim() >= 2
 
-    def constant(self) -> Const:
-        """Return the constant for the graph: rounded to codes, or the floats themselves."""
-        number = self.const.type.number
+    def constant(self, value: Tensor | None = None) -> Const:
+        """Return the constant for the graph: rounded to codes, or the floats themselves; of another value if given."""
+        number, value = self.const.type.number, self.value if value is None else value
         if not isinstance(number, Int):
-            return Const(self.const.name, self.const.type, self.value.to(self.const.data.dtype).clone())
-        codes = self._codes(number)
+            return Const(self.const.name, self.const.type, value.to(self.const.data.dtype).clone())
+        codes = self._codes(value, number)
         if self.is_bias:
             return exact_const(self.const.name, codes, number)
         return int_const(self.const.name, codes, number)
@@ -44,17 +44,25 @@ class Shadow:
     def leaf(self) -> Tensor:
         """Return what the constant is evaluated as in one step (codes or floats), to collect its gradient."""
         number = self.const.type.number
-        now = self._codes(number) if isinstance(number, Int) else self.value
+        now = self._codes(self.value, number) if isinstance(number, Int) else self.value
         return now.to(self.value.dtype).clone().requires_grad_()
 
-    def take_gradient(self, leaf: Tensor) -> None:
-        """Straight-through: the gradient of a code is that of the scaled shadow weight before rounding."""
-        if leaf.grad is not None:
-            number = self.const.type.number
-            steps = scale(number, leaf.dim()) if isinstance(number, Int) else 1.0
-            self.value.grad = (leaf.grad * steps).to(self.value.dtype)
-            if self.kept is not None:
-                self.value.grad.mul_(self.kept)
+    def take_gradient(self, leaf: Tensor, l1: float = 0.0, l2: float = 0.0) -> None:
+        """Straight-through: the gradient of a code is that of the scaled shadow weight before rounding.
+
+        For weights those of the penalties l1 |w| and l2 w^2 / 2 are added.
+        """
+        if leaf.grad is None:
+            return
+        number = self.const.type.number
+        grad = leaf.grad if not isinstance(number, Int) else leaf.grad * scale(number, leaf.dim())
+        self.value.grad = grad.to(self.value.dtype)
+        if self.is_weight and l1:
+            self.value.grad.add_(torch.sign(self.value), alpha=l1)
+        if self.is_weight and l2:
+            self.value.grad.add_(self.value, alpha=l2)
+        if self.kept is not None:
+            self.value.grad.mul_(self.kept)
 
     def keep_in_range(self) -> None:
         """Move weights that left their range back to its end, where rounding still answers to the gradient.
@@ -70,8 +78,8 @@ class Shadow:
             steps = scale(number, self.value.dim()).to(self.value.dtype)
             self.value.clamp_(number.lo / steps, number.hi / steps)
 
-    def _codes(self, number: Int) -> Tensor:
-        return rounded(self.value, number) if self.is_bias else to_codes(self.value, number)
+    def _codes(self, value: Tensor, number: Int) -> Tensor:
+        return rounded(value, number) if self.is_bias else to_codes(value, number)
 
 
 def shadows(graph: Graph, reference: Graph, keep_zeros: bool = True) -> tuple[Shadow, ...]:

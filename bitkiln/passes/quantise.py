@@ -22,7 +22,7 @@ from ._activations import (
     rectifies,
     sole_source,
 )
-from ._base import Context, Keeps, Pass
+from ._base import Context, Keeps, Pass, Weights
 from ._data import check_samples
 from ._integer import IntegerForm
 from ._quantisable import check_quantisable, expand_scale_shift
@@ -61,6 +61,8 @@ class Quantise(Pass):
 
     name: ClassVar[str] = "quantise"
     keeps: ClassVar[Keeps] = Keeps.ACCURACY
+    takes: ClassVar[frozenset[Weights]] = frozenset({Weights.FLOATS, Weights.SHARED})
+    makes: ClassVar[Weights | None] = Weights.CODES
     weight_bits: int = 8
     activation_bits: int = 8
     input_bits: int = 8

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import ClassVar
 
 import numpy as np
@@ -25,13 +24,13 @@ from bitkiln.ir import (
     ToolError,
     check_finite,
     fail,
-    known_names,
     verify,
 )
-from bitkiln.ir.ops import Conv2d, ConvTranspose2d, Decode, Linear
+from bitkiln.ir.ops import Decode
 
-from ._base import Context, Keeps, Pass
+from ._base import Context, Keeps, Pass, Weights
 from ._kmeans import Initialisation, Line, assign, cluster
+from ._selection import check_layers, matches, weighted_layers
 
 MIN_INDEX_BITS, MAX_INDEX_BITS = 1, 8
 
@@ -50,12 +49,13 @@ class LayerShare:
 
 @dataclass(frozen=True)
 class Share(Pass):
-    """Give the weights of each layer at most 2^index_bits different values, chosen by k-means; biases stay.
+    """Give the weights of each layer at most 2^index_bits different values, chosen by k-means.
 
     Weights of exactly 0 stay 0: where a layer has such, one index is theirs. `optimal` centroids have the least squared
     error where at most 4096 weights differ, and else settle from the optimum of so many cells; the other
     initialisations settle where Lloyd's iteration leads. Of several `layers` that match, the last counts. Layers with
-    fewer than `joint_below` weights and equal index bits share one table.
+    fewer than `joint_below` weights and equal index bits share one table. Biases stay as they are, or with `bias_bits`
+    share one table of all layers: in a heavily pruned network they would take more room than many a layer's weights.
 
     >>> Share(index_bits=5, layers=(LayerShare("conv*", 8),), initialisation=Initialisation.LINEAR).index_bits
     5
@@ -63,16 +63,25 @@ class Share(Pass):
 
     name: ClassVar[str] = "share"
     keeps: ClassVar[Keeps] = Keeps.ACCURACY
+    takes: ClassVar[frozenset[Weights]] = frozenset({Weights.FLOATS})
+    makes: ClassVar[Weights | None] = Weights.SHARED
     index_bits: int = 5
     layers: tuple[LayerShare, ...] = ()
     initialisation: Initialisation = Initialisation.OPTIMAL
     joint_below: int = 0
+    bias_bits: int | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
         _check_bits("index_bits", self.index_bits)
+        if self.bias_bits is not None:
+            _check_bits("bias_bits", self.bias_bits)
         if self.joint_below < 0:
             raise fail("number-range", f"joint_below must be at least 0, not {self.joint_below}")
+
+    def check(self, graph: Graph) -> None:
+        """Raise ToolError `unknown-layer` for entries that match no layer."""
+        check_layers(graph, weighted_layers(graph), (entry.layer for entry in self.layers))
 
     def run(self, graph: Graph, context: Context) -> Graph:
         """Return the graph with shared weights.
@@ -104,17 +113,15 @@ class Share(Pass):
             else:
                 groups.append(_Group((const,), width))
         groups += [_Group(tuple(consts), width) for width, consts in joint.items()]
-        return groups
+        biases = _biases(graph) if self.bias_bits is not None else ()
+        return [*groups, _Group(biases, self.bias_bits)] if biases and self.bias_bits is not None else groups
 
     def _bits(self, graph: Graph) -> dict[str, int]:
         """Index bits of each constant that is to be shared."""
-        layers = [node for node in graph.nodes if isinstance(node.op, Linear | Conv2d | ConvTranspose2d)]
-        unknown = [entry for entry in self.layers if not any(_matches(entry, node) for node in layers)]
-        if unknown:
-            raise ToolError(*(_unknown_layer(graph, layers, entry) for entry in unknown))
+        self.check(graph)
         bits: dict[str, int] = {}
-        for node in layers:
-            matching = [entry.index_bits for entry in self.layers if _matches(entry, node)]
+        for node in weighted_layers(graph):
+            matching = [entry.index_bits for entry in self.layers if matches(entry.layer, node)]
             width = matching[-1] if matching else self.index_bits
             if width is not None:
                 bits.setdefault(_float_weight(graph, node), width)
@@ -152,14 +159,11 @@ def _check_bits(what: str, bits: int) -> None:
         raise fail("number-range", f"{what} must be between {MIN_INDEX_BITS} and {MAX_INDEX_BITS}, not {bits}")
 
 
-def _matches(entry: LayerShare, node: Node) -> bool:
-    return fnmatchcase(node.name, entry.layer) or fnmatchcase(node.loc.module, entry.layer)
-
-
-def _unknown_layer(graph: Graph, layers: Sequence[Node], entry: LayerShare) -> Diagnostic:
-    known = {node.name for node in layers} | {node.loc.module for node in layers if node.loc.module}
-    message = f"No layer of {graph.name} with weights matches {entry.layer!r}"
-    return Diagnostic("unknown-layer", message, hint=known_names(entry.layer, known))
+def _biases(graph: Graph) -> tuple[Const, ...]:
+    """The float biases of layers with weights, in the graph's order."""
+    names = [node.args[2] for node in weighted_layers(graph) if len(node.args) > 2]
+    consts = [graph.const[name] for name in dict.fromkeys(names) if name in graph.const]
+    return tuple(const for const in consts if isinstance(const.type.number, Float))
 
 
 def _float_weight(graph: Graph, node: Node) -> str:

@@ -273,7 +273,7 @@ def test_wrong_values(old: str, new: str, message: str, tmp_path: Path) -> None:
         (
             '[[passes]]\nname = "quantize"\n',
             "error[unknown-pass]: project.toml [[passes]][0]: unknown pass 'quantize'\n"
-            "  help: did you mean quantise? Known: ",
+            "  help: did you mean quantise or fake_quantise",
         ),
         (
             '[[passes]]\nname = "quantise"\nweight_bit = 8\n',

@@ -208,10 +208,13 @@ def test_unknown_layers() -> None:
 
 def test_weights_that_cannot_be_shared() -> None:
     graph, where = mlp(), "\n  --> model.py:7 (layers.fc1)\n  help: put share before quantise, and once"
-    once = shared(graph, Share(2))
-    assert error(once, Share(2)) == f"error[cannot-share]: the weights of %fc1 are shared already{where}"
-    codes = run_passes(graph, (Quantise(),), context(graph))
-    assert error(codes, Share(2)) == f"error[cannot-share]: the weights of %fc1 are fixed point already{where}"
+    for before, why in ((Share(2), "shared"), (Quantise(), "fixed point")):
+        unfit = run_passes(graph, (before,), context(graph))
+        expected = f"error[pass-order]: share works on weights that are floats, but they are {why}"
+        assert error(unfit, Share(2)) == f"{expected}\n  help: leave share out"
+        with pytest.raises(ToolError) as caught:
+            Share(2).run(unfit, context(graph))
+        assert str(caught.value) == f"error[cannot-share]: the weights of %fc1 are {why} already{where}"
     nan = replace(graph, consts=tuple(replace(const, data=const.data * np.nan) for const in graph.consts))
     assert "error[not-finite]: fc1.weight has 48 NaN or infinite values of 48" in error(nan, Share(2))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -195,7 +196,12 @@ def test_progress_goes_from_0_to_1(trained: Graph) -> None:
     seen: list[tuple[str, float]] = []
     watched = replace(task_context(trained), progress=lambda label, part: seen.append((label, part)))
     Tune(epochs=2, batch=135).run(trained, watched)
-    assert seen == [("tune", 0.25), ("tune", 0.5), ("tune", 0.75), ("tune", 1.0)]
+    assert [part for _, part in seen] == [0.25, 0.5, 0.75, 1.0]
+    labels = [label for label, _ in seen]
+    assert labels[0] == "tune"
+    assert labels[1] == labels[2]
+    assert re.fullmatch(r"tune 1/2: loss \d\.\d{4}, held out \d+\.\d\d%", labels[1])
+    assert re.fullmatch(r"tune 2/2: loss \d\.\d{4}, held out \d+\.\d\d%", labels[3])
 
 
 @pytest.mark.parametrize(
