@@ -19,8 +19,10 @@ from .activation import (
 )
 from .arithmetic import Div, Mul
 from .attention import Attention, MatMul
-from .decode import Decode
+from .decode import Decode, SharedWeights
+from .decode_vectors import DecodeVectors
 from .elementwise import Add, BatchNorm, Clip, Relu, ScaleShift
+from .hashed import HashedWeight
 from .linear import Conv2d, Linear
 from .move import Expand, Flip, Pad, PadMode, Permute, Roll, Slice, Take
 from .normalise import GroupNorm, LayerNorm, LogSoftmax, Softmax
@@ -70,7 +72,8 @@ OPS: tuple[type[Op], ...] = (
     *(LayerNorm, GroupNorm, Softmax, LogSoftmax),
     *(ReduceMean, ReduceSum, ReduceMax, ReduceNorm),
     *(Reshape, Concat, Permute, Slice, Pad, Expand, Roll, Flip, Take, ArgMax),
-    *(Quantise, Dequantise, Requantise, QuantiseScaled, MultiThreshold, Decode),
+    *(Quantise, Dequantise, Requantise, QuantiseScaled, MultiThreshold),
+    *(Decode, DecodeVectors, HashedWeight),
     *(UniformWeight, FixedPointWeight, LearnedStepWeight, TanhWeight, LogWeight, IncrementalWeight),
     *(BinaryWeight, TernaryWeight, LearnedTernaryWeight, BasisWeight, ShiftedBasesWeight, ResidualWeight),
     *(SignActivation, LearnedStepActivation, ClippedActivation, BasisActivation, WindowedSigns, ResidualSigns),
@@ -97,6 +100,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Decode",
+    "DecodeVectors",
     "Dequantise",
     "Div",
     "Elu",
@@ -108,6 +112,7 @@ __all__ = [
     "GroupNorm",
     "HardSigmoid",
     "HardSwish",
+    "HashedWeight",
     "IncrementalWeight",
     "InputScale",
     "LayerNorm",
@@ -144,6 +149,7 @@ __all__ = [
     "Roll",
     "Rounding",
     "ScaleShift",
+    "SharedWeights",
     "ShiftedBasesWeight",
     "Sigmoid",
     "SignActivation",

@@ -14,8 +14,16 @@ from bitkiln.ir.types import TensorType
 from ._base import Op, expect, expect_count
 
 
+class SharedWeights(Op):
+    """A weight that is computed from a table, whose entries several of its elements share. All arguments are constant;
+    the first one has the weight's name."""
+
+    def batched(self, *args: TensorType) -> tuple[bool, ...]:
+        return (False,) * len(args)
+
+
 @dataclass(frozen=True)
-class Decode(Op):
+class Decode(SharedWeights):
     """Each index replaced by its entry of the table. Arguments, both constant: codebook(b)[...], entries [2^b].
 
     With `has_zero` index 0 means 0, and the table [2^b - 1] begins with what index 1 means: pruned weights stay 0 while
@@ -50,9 +58,6 @@ class Decode(Op):
         indices, table = args
         entries = torch.cat([table.new_zeros(1), table]) if self.has_zero else table
         return entries.index_select(0, indices.reshape(-1).to(torch.int32)).reshape(indices.shape)
-
-    def batched(self, *args: TensorType) -> tuple[bool, ...]:
-        return (False, False)[: len(args)]
 
     @property
     def trained(self) -> tuple[int, ...]:
