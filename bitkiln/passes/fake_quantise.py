@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from bitkiln.ir import Graph, Node, check_finite, evaluate, fail
-from bitkiln.ir.ops import ActivationQuantiser, Add, Conv2d, Linear
+from bitkiln.ir.ops import ActivationQuantiser, Add, ArgMax, Conv2d, Linear
 from bitkiln.ir.ops.trained_activations import MAX_ACTIVATION_BITS
 from bitkiln.ir.ops.trained_bases import MAX_BASES
 from bitkiln.ir.ops.trained_uniform import MAX_LOG_BITS
@@ -70,8 +70,9 @@ class FakeQuantise(Pass):
 
     `weight_bits` and `activation_bits` are widths, or for lq, abc and horq numbers of binary bases. Scales are one an
     output channel if `per_channel`; dorefa, log and abc have one for all. Both inputs of an addition are quantised as
-    well. Of several `layers` that match, the last that gives a value counts. Weights and values that are quantised
-    already stay as they are.
+    well. With `output_bits` the outputs are quantised, too, so that the hardened graph ends in codes; else what follows
+    the last exact sum stays in floats. Of several `layers` that match, the last that gives a value counts. Weights and
+    values that are quantised already stay as they are.
 
     >>> FakeQuantise(WeightMethod.TTQ, activations=ActivationMethod.LSQ, activation_bits=4).weights
     <WeightMethod.TTQ: 'ttq'>
@@ -86,12 +87,14 @@ class FakeQuantise(Pass):
     activations: ActivationMethod = ActivationMethod.LSQ
     activation_bits: int = 8
     input_bits: int = 8
+    output_bits: int | None = None
     per_channel: bool = True
     layers: tuple[LayerMethod, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 2 <= self.input_bits <= MAX_ACTIVATION_BITS:
-            raise fail("number-range", f"input_bits must be between 2 and {MAX_ACTIVATION_BITS}, not {self.input_bits}")
+        for what, bits in (("input_bits", self.input_bits), ("output_bits", self.output_bits)):
+            if bits is not None:
+                _check_bits(what, bits, 2, MAX_ACTIVATION_BITS)
         _check_methods("", self._default)
         for entry in self.layers:
             _check_methods(f" of the layers {entry.layer!r}", _merged(self._default, entry))
@@ -117,6 +120,12 @@ class FakeQuantise(Pass):
                     weights[const.name] = found
         return with_quantisers(graph, weights, self._activations(graph, context.calibration, chosen))
 
+    def _method(self, graph: Graph, source: str, method: ActivationMethod, bits: int) -> tuple[ActivationMethod, int]:
+        """Method and width of a value; the network's inputs have learned steps whatever follows."""
+        if source in graph.node or method is ActivationMethod.NONE:
+            return method, bits
+        return _with_learned_step(method), self.input_bits
+
     @property
     def _default(self) -> LayerMethod:
         return LayerMethod("", self.weights, self.weight_bits, self.activations, self.activation_bits)
@@ -135,22 +144,18 @@ class FakeQuantise(Pass):
 
     def _activations(self, graph: Graph, samples: Tensor, chosen: Mapping[str, LayerMethod]) -> Mapping[str, Quantiser]:
         """The quantiser of each value that a layer or an addition reads."""
-        inputs = {value.name for value in graph.inputs}
         wanted: dict[str, tuple[ActivationMethod, int]] = {}
         for node in graph.nodes:
-            choice = chosen.get(node.name, self._default) if isinstance(node.op, Linear | Conv2d | Add) else None
-            live = node.args[:1] if isinstance(node.op, Linear | Conv2d) else node.args
-            for arg in live if choice is not None else ():
-                assert choice is not None and choice.activations is not None and choice.activation_bits is not None
-                source = source_of(graph, arg)
-                if source in graph.const or _is_quantised(graph, source):
-                    continue
-                bits = self.input_bits if source in inputs else choice.activation_bits
-                method = choice.activations
-                if source in inputs and method is not ActivationMethod.NONE:
-                    is_power = method is ActivationMethod.LSQ_POWER_OF_TWO
-                    method = ActivationMethod.LSQ_POWER_OF_TWO if is_power else ActivationMethod.LSQ
-                wanted.setdefault(source, (method, bits))
+            choice = chosen.get(node.name, self._default)
+            assert choice.activations is not None and choice.activation_bits is not None
+            live = {Linear: node.args[:1], Conv2d: node.args[:1], Add: node.args}.get(type(node.op), ())
+            for source in (source_of(graph, arg) for arg in live):
+                if source not in graph.const and not _is_quantised(graph, source):
+                    wanted.setdefault(source, self._method(graph, source, choice.activations, choice.activation_bits))
+        if self.output_bits is not None:
+            last = graph.node.get(graph.outputs[0])
+            name = last.args[0] if last is not None and isinstance(last.op, ArgMax) else graph.outputs[0]
+            wanted.setdefault(name, (_with_learned_step(self.activations), self.output_bits))
         found = evaluate(replace(graph, outputs=tuple(wanted)), samples[:_OBSERVED_SAMPLES]) if wanted else ()
         made = {
             name: activation_quantiser(*choice, values)
@@ -181,6 +186,12 @@ def check_trainable(graph: Graph, name: str) -> None:
 def _is_quantised(graph: Graph, value: str) -> bool:
     node = graph.node.get(value)
     return node is not None and isinstance(node.op, ActivationQuantiser)
+
+
+def _with_learned_step(method: ActivationMethod) -> ActivationMethod:
+    """The method of steps that goes with another method."""
+    is_power = method is ActivationMethod.LSQ_POWER_OF_TWO
+    return ActivationMethod.LSQ_POWER_OF_TWO if is_power else ActivationMethod.LSQ
 
 
 def _merged(base: LayerMethod, entry: LayerMethod) -> LayerMethod:

@@ -170,9 +170,8 @@ class LogWeight(WeightQuantiser):
 
 def incremental_powers(weight: Tensor, bits: int) -> tuple[float, float]:
     """Smallest and largest magnitude beside 0 of INQ's weights of `bits` bits."""
-    mantissa, exponent = math.frexp(4 * float(weight.abs().amax().clamp(min=2.0**-60)) / 3)
+    _, exponent = math.frexp(4 * float(weight.abs().amax().clamp(min=2.0**-60)) / 3)
     largest = exponent - 1
-    assert 0.5 <= mantissa < 1
     return 2.0 ** (largest + 1 - (1 << (bits - 2))), 2.0**largest
 
 
