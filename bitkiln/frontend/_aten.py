@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ._aten_elementwise import ELEMENTWISE
+from ._aten_index import INDEX
 from ._aten_linear import LINEAR
 from ._aten_normalise import NORMALISE
 from ._aten_pool import POOL
 from ._aten_shape import SHAPE
 from ._lower import Rule
 
-RULES: Mapping[str, Rule] = {**LINEAR, **POOL, **ELEMENTWISE, **NORMALISE, **SHAPE}
+RULES: Mapping[str, Rule] = {**LINEAR, **POOL, **ELEMENTWISE, **NORMALISE, **SHAPE, **INDEX}
 
 # Overloads that `run_decompositions` leaves whole: each is one operation for us and many nodes of noise otherwise.
 KEPT: tuple[str, ...] = (
@@ -25,6 +26,7 @@ KEPT: tuple[str, ...] = (
     *("adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default", "max_pool2d.default"),
     *("avg_pool1d.default", "avg_pool2d.default"),
     *("upsample_nearest2d.vec", "upsample_bilinear2d.vec", "upsample_bicubic2d.vec"),
+    "log_sigmoid.default",
     *("channel_shuffle.default", "pixel_shuffle.default", "pixel_unshuffle.default"),
     *("embedding.default", "roll.default", "std.dim", "std.correction", "var.dim", "var.correction"),
     *("split.Tensor", "split_with_sizes.default", "transpose.int", "stack.default", "square.default"),

@@ -8,18 +8,24 @@ from collections.abc import Mapping
 import torch
 
 from bitkiln.ir.ops import (
+    Abs,
     Add,
     Clip,
+    Concat,
     Div,
     Elu,
+    Exp,
+    Expand,
     Gelu,
     HardSigmoid,
     HardSwish,
     LeakyRelu,
+    Log,
     Mish,
     Mul,
     Op,
     Power,
+    ReduceMax,
     Relu,
     Sigmoid,
     Silu,
@@ -28,6 +34,7 @@ from bitkiln.ir.ops import (
 )
 
 from ._aten_linear import HIDDEN
+from ._aten_shape import part
 from ._lower import Activation, At, Known, Rule, Value
 
 
@@ -61,9 +68,95 @@ def leaky_relu(at: At) -> Value:
 
 
 def elu(at: At) -> Value:
-    if at.number("scale") != 1 or at.number("input_scale") != 1:
-        raise at.unsupported("it scales its input or result", "use ELU without scales")
-    return at.emit(Elu(at.number("alpha")), _first(at).name)
+    """scale * x where it is positive, else scale * alpha * (exp(input_scale * x) - 1)."""
+    return _elu(at, at.number("alpha"), at.number("scale"), at.number("input_scale"))
+
+
+def selu(at: At) -> Value:
+    return _elu(at, 1.6732632423543772, 1.0507009873554805, 1.0)
+
+
+def celu(at: At) -> Value:
+    return _elu(at, at.number("alpha"), 1.0, 1 / at.number("alpha"))
+
+
+def _elu(at: At, alpha: float, scale: float, input_scale: float) -> Activation:
+    if not 0 < input_scale < math.inf:
+        raise at.unsupported(f"it scales its input by {input_scale}", "use a positive alpha")
+    scaled = _times(at, _first(at), input_scale)
+    return _times(at, at.emit(Elu(alpha * input_scale), scaled.name), scale / input_scale)
+
+
+def _times(at: At, x: Activation, factor: float) -> Activation:
+    if factor == 1:
+        return x
+    return at.emit(Mul(), x.name, at.lowering.constant(number(at, factor), at.call.loc), shape=x.shape)
+
+
+def log_sigmoid(at: At) -> Value:
+    """The opposite of softplus of the opposite."""
+    return _times(at, at.emit(Softplus(), _times(at, _first(at), -1.0).name), -1.0)
+
+
+def glu(at: At) -> Value:
+    """One half times the sigmoid of the other."""
+    x = _first(at)
+    dim = at.dim("dim", len(x.shape))
+    half = x.shape[dim] // 2
+    values, gates = part(at, x, dim, 0, half), part(at, x, dim, half, 2 * half)
+    return at.emit(Mul(), values.name, at.emit(Sigmoid(), gates.name).name)
+
+
+def log1p(at: At) -> Value:
+    one = at.lowering.constant(number(at, 1.0), at.call.loc)
+    return at.emit(Log(), at.emit(Add(), _first(at).name, one).name)
+
+
+def scalar_power(at: At) -> Value:
+    """A number to the power of x."""
+    base = at.number("self")
+    if not 0 < base < math.inf:
+        raise at.unsupported(f"its base is {base}", "use a positive base")
+    return at.emit(Exp(), _times(at, at.activation("exponent"), math.log(base)).name)
+
+
+def maximum(at: At) -> Value:
+    return _larger(at, at.value("self"), at.value("other"))
+
+
+def minimum(at: At) -> Value:
+    return _smaller(at, at.value("self"), at.value("other"))
+
+
+def clamp_tensor(at: At) -> Value:
+    """Limits that are tensors; either may be missing."""
+    result: Value = at.value("self")
+    if at.optional("min") is not None:
+        result = _larger(at, result, at.value("min"))
+    return result if at.optional("max") is None else _smaller(at, result, at.value("max"))
+
+
+def _larger(at: At, x: Value, y: Value) -> Activation:
+    """The larger of two: the largest along an axis that they are stacked on; with one number it is a clip."""
+    for value, limit in ((x, y), (y, x)):
+        if isinstance(value, Activation) and isinstance(limit, Known) and limit.data.numel() == 1:
+            return at.emit(Clip(float(limit.data.reshape(())), math.inf), at.aligned(value, len(at.shape)))
+    names = [at.lowering.build.add(Expand(_in_graph(at)), (name,), at.name_of("expand"), at.call.loc)
+             for name in (at.aligned(value, len(at.shape)) for value in (x, y))]  # fmt: skip
+    rows = [at.under(Activation(name, at.shape), (1, 1, *at.shape)) for name in names]
+    both = at.emit(Concat(1), *rows, shape=(2, *at.shape))
+    return at.emit(ReduceMax((1,)), both.name)
+
+
+def _in_graph(at: At) -> tuple[int, ...]:
+    return at.shape if at.shape[:1] == (1,) else (1, *at.shape)
+
+
+def _smaller(at: At, x: Value, y: Value) -> Activation:
+    opposites = [
+        Known(value.path, -value.data) if isinstance(value, Known) else _times(at, value, -1.0) for value in (x, y)
+    ]
+    return _times(at, _larger(at, *opposites), -1.0)
 
 
 def softplus(at: At) -> Value:
@@ -208,6 +301,18 @@ ELEMENTWISE: Mapping[str, Rule] = {
     "aten.mish.default": pointwise(Mish()),
     "aten.leaky_relu.default": leaky_relu,
     "aten.elu.default": elu,
+    "aten.selu.default": selu,
+    "aten.celu.default": celu,
+    "aten.glu.default": glu,
+    "aten.log_sigmoid.default": log_sigmoid,
+    "aten.abs.default": pointwise(Abs()),
+    "aten.exp.default": pointwise(Exp()),
+    "aten.log.default": pointwise(Log()),
+    "aten.log1p.default": log1p,
+    "aten.pow.Scalar": scalar_power,
+    "aten.maximum.default": maximum,
+    "aten.minimum.default": minimum,
+    "aten.clamp.Tensor": clamp_tensor,
     "aten.softplus.default": softplus,
     "aten.prelu.default": prelu,
     "aten.square.default": pointwise(Power(2.0)),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from bitkiln.ir.ops import (
+    Abs,
     Add,
     ArgMax,
     AvgPool2d,
@@ -25,7 +26,9 @@ from bitkiln.ir.ops import (
     Softmax,
 )
 
-from ._lower import At, Known, Rule, Value
+from ._lower import Activation, At, Known, Rule, Value
+
+_Kind = type[ReduceMean | ReduceSum | ReduceMax | ReduceNorm]
 
 
 def batch_norm(at: At) -> tuple[Value, ...]:
@@ -104,7 +107,11 @@ def instance_norm(at: At) -> Value:
 
 
 def _parameters(at: At) -> tuple[str, ...]:
+    """The weight and the bias behind it; a bias alone has a weight of ones."""
     weight, bias = at.weight("weight"), at.weight("bias")
+    if weight is None and bias is not None:
+        ones = torch.ones(at.lowering.build.types[bias].shape)
+        weight = at.lowering.constant(Known(at.name_of("weight"), ones), at.call.loc)
     return tuple(name for name in (weight, bias) if name is not None)
 
 
@@ -159,15 +166,35 @@ def largest_along(at: At) -> tuple[Value, ...]:
     return (largest(at),)
 
 
+def smallest(at: At) -> Value:
+    """The largest of the opposites, turned back."""
+    x, minus = at.activation("self"), _number(at, "factor", -1.0)
+    opposite = at.emit(Mul(), x.name, minus, shape=x.shape)
+    result = _reduced(at, opposite, at.dims("dim", len(x.shape)), ReduceMax)
+    return at.emit(Mul(), result.name, minus)
+
+
+def smallest_along(at: At) -> tuple[Value, ...]:
+    """Values only, no indices."""
+    return (smallest(at),)
+
+
 def vector_norm(at: At) -> Value:
     _check_dtype(at)
-    if at.number("ord") != 2:
-        raise at.unsupported(f"it is the norm of order {at.number('ord')}", "use the Euclidean norm")
-    return _reduce(at, at.dims("dim", len(at.activation("self").shape)), ReduceNorm)
+    x, order = at.activation("self"), at.number("ord")
+    dims = at.dims("dim", len(x.shape))
+    if order == 2:
+        return _reduce(at, dims, ReduceNorm)
+    if order not in (1, math.inf):
+        raise at.unsupported(f"it is the norm of order {order}", "use the Euclidean norm, or order 1 or infinity")
+    return _reduced(at, at.emit(Abs(), x.name, shape=x.shape), dims, ReduceSum if order == 1 else ReduceMax)
 
 
-def _reduce(at: At, dims: tuple[int, ...], kind: type[ReduceMean | ReduceSum | ReduceMax | ReduceNorm]) -> Value:
-    x = at.activation("self")
+def _reduce(at: At, dims: tuple[int, ...], kind: _Kind) -> Value:
+    return _reduced(at, at.activation("self"), dims, kind)
+
+
+def _reduced(at: At, x: Activation, dims: tuple[int, ...], kind: _Kind) -> Activation:
     name, offset = at.along(x, *dims)
     keep = bool(at.call.arguments.get("keepdim", False))
     op: Op = kind(tuple(sorted(dim + offset for dim in dims)), keep)
@@ -232,6 +259,8 @@ NORMALISE: Mapping[str, Rule] = {
     "aten.sum.dim_IntList": total,
     "aten.amax.default": largest,
     "aten.max.dim": largest_along,
+    "aten.amin.default": smallest,
+    "aten.min.dim": smallest_along,
     "aten.linalg_vector_norm.default": vector_norm,
     "aten.var.correction": variance,
     "aten.var.dim": variance,

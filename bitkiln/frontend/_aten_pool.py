@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitkiln.ir.ops import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, Resize, ResizeMode
+from bitkiln.ir.ops import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, ReduceMax, Resize, ResizeMode
 
-from ._lower import Activation, At, Rule, Value
+from ._aten_shape import join, part
+from ._lower import MOST_ITEMS, Activation, At, Rule, Value
 
 Pair = tuple[int, int]
 
@@ -86,11 +87,82 @@ def adaptive_max_pool2d(at: At) -> tuple[Value, ...]:
     size = _output_size(at, x)
     kernel = _cells(x.shape, size)
     if kernel is None:
-        raise at.unsupported(
-            f"it pools {list(x.shape[-2:])} into {list(size)}, which does not divide",
-            "choose an output size that divides the image",
-        )
+        return (_largest_of_cells(at, _largest_of_cells(at, x, 2, size[0]), 3, size[1]),)
     return (x if kernel == (1, 1) else at.emit(MaxPool2d(kernel, kernel), x.name),)
+
+
+def _largest_of_cells(at: At, x: Activation, dim: int, count: int) -> Activation:
+    """The largest element of each of `count` cells along an axis; cells of different sizes may overlap."""
+    length = x.shape[dim]
+    if not 0 < count <= MOST_ITEMS:
+        raise at.unsupported(f"it makes {count} cells of an axis", f"1 to {MOST_ITEMS} are possible")
+    cells = []
+    for i in range(count):
+        cell = part(at, x, dim, i * length // count, -(-(i + 1) * length // count))
+        name, offset = at.along(cell, dim)
+        shape = (*x.shape[:dim], 1, *x.shape[dim + 1 :])
+        cells.append(at.emit(ReduceMax((dim + offset,), True), name, shape=shape))
+    return join(at, tuple(cells), dim)
+
+
+def max_pool3d(at: At) -> Value:
+    kernel, stride, padding = _volume_window(at)
+    dilation, ceil_mode = at.ints("dilation", 3), at.flag("ceil_mode")
+
+    def pool(axes: slice) -> MaxPool2d:
+        return MaxPool2d(
+            _window_of(kernel[axes]),
+            _window_of(stride[axes]),
+            _window_of(padding[axes], 0),
+            _window_of(dilation[axes]),
+            ceil_mode,
+        )
+
+    return _in_turn(at, pool(slice(1, 3)), pool(slice(0, 1)))
+
+
+def max_pool3d_with_indices(at: At) -> tuple[Value, ...]:
+    """Values only, no indices."""
+    return (max_pool3d(at),)
+
+
+def avg_pool3d(at: At) -> Value:
+    """A mean of means, as long as all windows are of one size."""
+    kernel, stride, padding = _volume_window(at)
+    has_partial = any(padding) and not at.flag("count_include_pad")
+    if at.flag("ceil_mode") or has_partial or at.optional("divisor_override") is not None:
+        raise at.unsupported("its windows are not all of one size", "use whole windows, and count the padding")
+
+    def pool(axes: slice) -> AvgPool2d:
+        return AvgPool2d(_window_of(kernel[axes]), _window_of(stride[axes]), _window_of(padding[axes], 0))
+
+    return _in_turn(at, pool(slice(1, 3)), pool(slice(0, 1)))
+
+
+def _volume_window(at: At) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Kernel, stride and padding along depth, height and width."""
+    kernel = at.ints("kernel_size", 3)
+    return kernel, at.ints("stride", 3) if at.optional("stride") else kernel, at.ints("padding", 3)
+
+
+def _window_of(sizes: tuple[int, ...], other: int = 1) -> Pair:
+    """Sizes along one or two axes; along the missing one nothing is pooled."""
+    return (sizes[0], sizes[1]) if len(sizes) == 2 else (sizes[0], other)
+
+
+def _in_turn(at: At, planes: MaxPool2d | AvgPool2d, depth: MaxPool2d | AvgPool2d) -> Value:
+    """Pool height and width of every slice, then the depth."""
+    x = at.activation("self")
+    if len(x.shape) != 5 or x.shape[0] != 1:
+        raise at.unsupported(f"its input is {list(x.shape)}", "give it [batch, channels, depth, height, width]")
+    (_, channels, slices, height, width), (_, _, out, rows, columns) = x.shape, at.shape
+    x = at.reshape(x, (1, channels * slices, height, width))
+    if planes.kernel != (1, 1) or planes.stride != (1, 1):
+        x = at.emit(planes, x.name, shape=(1, channels * slices, rows, columns))
+    x = at.reshape(x, (1, channels, slices, rows * columns))
+    if depth.kernel != (1, 1) or depth.stride != (1, 1):
+        x = at.emit(depth, x.name, shape=(1, channels, out, rows * columns))
+    return at.reshape(x, at.shape)
 
 
 def _output_size(at: At, x: Activation) -> Pair:
@@ -142,6 +214,9 @@ POOL: Mapping[str, Rule] = {
     "aten.adaptive_avg_pool2d.default": adaptive_avg_pool2d,
     "aten._adaptive_avg_pool2d.default": adaptive_avg_pool2d,
     "aten.adaptive_max_pool2d.default": adaptive_max_pool2d,
+    "aten.max_pool3d.default": max_pool3d,
+    "aten.max_pool3d_with_indices.default": max_pool3d_with_indices,
+    "aten.avg_pool3d.default": avg_pool3d,
     "aten.upsample_nearest2d.vec": upsample_nearest,
     "aten.upsample_bilinear2d.vec": upsample_bilinear,
     "aten.upsample_bicubic2d.vec": upsample_bicubic,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from bitkiln.ir.ops import Concat, Expand, Flip, Pad, PadMode, Permute, Roll, Slice, Take
 
-from ._lower import Activation, At, Known, Rule, Value
-from ._program import Ref, bad_program
+from ._lower import MOST_ITEMS, Activation, At, Known, Rule, Value
+from ._program import bad_program
 
 Shape = tuple[int, ...]
 Pieces = tuple[Value | None, ...]
@@ -36,12 +36,20 @@ def stack(at: At) -> Value:
 
 
 def join(at: At, parts: tuple[Activation, ...], dim: int) -> Activation:
-    """The parts one after the other; their sum has the call's shape."""
+    """The parts one after the other along an ATen axis."""
     if len(parts) == 1:
         return parts[0]
-    offset = 0 if at.shape[:1] == (1,) else 1
+    shape = (*parts[0].shape[:dim], sum(part.shape[dim] for part in parts), *parts[0].shape[dim + 1 :])
+    offset = 0 if shape[:1] == (1,) else 1
     names = [at.under(part, (1,) * offset + part.shape) for part in parts]
-    return at.emit(Concat(dim + offset), *names)
+    return at.emit(Concat(dim + offset), *names, shape=shape)
+
+
+def taken(at: At, x: Activation, dim: int, places: Sequence[int]) -> Activation:
+    """The elements at these places of an ATen axis, in that order."""
+    name, offset = at.along(x, dim)
+    shape = (*x.shape[:dim], len(places), *x.shape[dim + 1 :])
+    return at.emit(Take(dim + offset, tuple(places)), name, shape=shape)
 
 
 def permute(at: At) -> Value:
@@ -147,35 +155,6 @@ def unbind(at: At) -> Pieces:
     return tuple(_select(at, x, dim, i, rest) if is_read else None for i, is_read in enumerate(at.is_read))
 
 
-def slice_scatter(at: At) -> Value:
-    """x with a run of slices replaced: what writing into `x[:, 2:4]` means."""
-    x, source = at.activation("self"), at.activation("src")
-    dim = at.dim("dim", len(x.shape))
-    start = 0 if at.optional("start") is None else at.integer("start")
-    stop = x.shape[dim] if at.optional("end") is None else at.integer("end")
-    if at.integer("step") != 1:
-        raise at.unsupported("it writes with a step", "write one run of elements")
-    start, stop, _ = slice(start, stop).indices(x.shape[dim])
-    return _replaced(at, x, source, dim, start, stop)
-
-
-def select_scatter(at: At) -> Value:
-    """x with one slice replaced: what writing into `x[:, 0]` means."""
-    x, source = at.activation("self"), at.activation("src")
-    dim = at.dim("dim", len(x.shape))
-    index = at.integer("index") % x.shape[dim]
-    shape = (*x.shape[:dim], 1, *x.shape[dim + 1 :])
-    return _replaced(at, x, at.reshape(source, shape), dim, index, index + 1)
-
-
-def _replaced(at: At, x: Activation, source: Activation, dim: int, start: int, stop: int) -> Activation:
-    parts = [part(at, x, dim, 0, start)] if start else []
-    parts.append(source)
-    if stop < x.shape[dim]:
-        parts.append(part(at, x, dim, stop, x.shape[dim]))
-    return join(at, tuple(parts), dim)
-
-
 def expand(at: At) -> Value:
     return expanded(at, at.activation(next(iter(at.call.arguments))))
 
@@ -186,6 +165,26 @@ def expanded(at: At, x: Activation) -> Activation:
         return x
     graph_shape = at.shape if at.shape[:1] == (1,) else (1, *at.shape)
     return at.emit(Expand(graph_shape), at.aligned(x, len(at.shape)))
+
+
+def repeat(at: At) -> Value:
+    """Copies one after the other; axes may come in front."""
+    x, counts = _first(at), at.ints("repeats", len(at.shape))
+    if 0 in at.shape:
+        return Known(at.name_of("empty"), torch.empty(at.shape))
+    x = at.reshape(x, (1,) * (len(counts) - len(x.shape)) + x.shape)
+    for dim, count in enumerate(counts):
+        if count == 1:
+            continue
+        if x.shape[dim] == 1:
+            name, offset = at.along(x, dim)
+            shape = (*x.shape[:dim], count, *x.shape[dim + 1 :])
+            x = at.emit(Expand((1,) * offset + shape), name, shape=shape)
+        elif count > MOST_ITEMS:
+            raise at.unsupported(f"it makes {count} copies", f"at most {MOST_ITEMS} are possible")
+        else:
+            x = join(at, (x,) * count, dim)
+    return x
 
 
 def copy(at: At) -> Value:
@@ -214,6 +213,10 @@ def _pad(at: At, mode: PadMode, value: float) -> Value:
     pads = ((0, 0),) * (len(x.shape) - len(pairs)) + tuple(pairs)
     if not any(any(pair) for pair in pads):
         return x
+    if mode is not PadMode.CONSTANT and len(x.shape) == 3 and x.shape[0] == 1:  # rows are images of height 1
+        image = at.under(x, (1, x.shape[1], 1, x.shape[2]))
+        padded = at.emit(Pad((pads[1], (0, 0), pads[2]), mode), image, shape=(1, at.shape[1], 1, at.shape[2]))
+        return at.reshape(padded, at.shape)
     name, offset = at.along(x, *(dim for dim, pair in enumerate(pads) if any(pair)))
     return at.emit(Pad(pads if offset else pads[1:], mode, value), name)
 
@@ -233,35 +236,6 @@ def flip(at: At) -> Value:
     axes = at.dims("dims", len(x.shape))
     name, offset = at.along(x, *axes)
     return at.emit(Flip(tuple(axis + offset for axis in axes)), name)
-
-
-def index_select(at: At) -> Value:
-    x = _first(at)
-    index = at.known("index")
-    assert index is not None
-    return _take(at, x, at.dim("dim", len(x.shape)), index)
-
-
-def index(at: At) -> Value:
-    """One known list of indices along one axis; the other axes stay whole."""
-    x, indices = _first(at), at.optional("indices")
-    lists = indices if isinstance(indices, tuple) else ()
-    given = [(dim, at.lowering.values[item.name]) for dim, item in enumerate(lists) if isinstance(item, Ref)]
-    for dim, value in given[:1]:
-        if len(given) == 1 and isinstance(value, Known) and value.data.dim() == 1:
-            return _take(at, x, dim, value)
-    raise at.unsupported("it indexes by more than one known list", "index one axis with a constant list")
-
-
-def _take(at: At, x: Activation, dim: int, index: Known) -> Value:
-    if index.data.is_floating_point() or index.data.dtype == torch.bool:
-        raise at.unsupported(f"its indices are {index.data.dtype}", "index with whole numbers")
-    size = x.shape[dim]
-    places = [int(place) for place in index.data]
-    if not all(-size <= place < size for place in places):
-        raise bad_program(f"{at.call.target}: an index is outside an axis of {size}", at.call.loc)
-    name, offset = at.along(x, dim)
-    return at.emit(Take(dim + offset, tuple(place % size for place in places)), name)
 
 
 def pixel_shuffle(at: At) -> Value:
@@ -315,8 +289,6 @@ SHAPE: Mapping[str, Rule] = {
     "aten.split_with_sizes.default": split_with_sizes,
     "aten.chunk.default": chunk,
     "aten.unbind.int": unbind,
-    "aten.slice_scatter.default": slice_scatter,
-    "aten.select_scatter.default": select_scatter,
     "aten.expand.default": expand,
     "aten.expand_as.default": expand,
     "aten.copy.default": copy,
@@ -324,8 +296,7 @@ SHAPE: Mapping[str, Rule] = {
     "aten.constant_pad_nd.default": pad_constant,
     "aten.roll.default": roll,
     "aten.flip.default": flip,
-    "aten.index_select.default": index_select,
-    "aten.index.Tensor": index,
+    "aten.repeat.default": repeat,
     "aten.pixel_shuffle.default": pixel_shuffle,
     "aten.pixel_unshuffle.default": pixel_unshuffle,
     "aten.channel_shuffle.default": channel_shuffle,

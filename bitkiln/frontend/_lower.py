@@ -21,7 +21,7 @@ from ._order import ordered
 from ._places import plain_name
 from ._program import Argument, Call, Program, Ref, Shape, bad_program, input_names, refs
 
-_MOST_ITEMS = 256  # of a batch that an operation on single images is unrolled over
+MOST_ITEMS = 256  # of a batch that an operation on single images is unrolled over
 
 
 @dataclass(frozen=True)
@@ -219,8 +219,8 @@ class At:
         joined the batch. `make` gets the value of one item and the shape of its result."""
         if x.shape[:1] == (1,):
             return make(x.name, self.shape)
-        if x.shape[0] > _MOST_ITEMS:
-            raise self.unsupported(f"it treats {x.shape[0]} images as a batch", f"at most {_MOST_ITEMS} are possible")
+        if x.shape[0] > MOST_ITEMS:
+            raise self.unsupported(f"it treats {x.shape[0]} images as a batch", f"at most {MOST_ITEMS} are possible")
         shape = (1, *self.shape[1:])
         stacked, items = self.under(x, (1, *x.shape)), []
         for i in range(x.shape[0]):
@@ -244,6 +244,22 @@ class At:
         found = str(self.call.arguments[name])[:80]
         return bad_program(f"{self.call.target}: {name} must be {expected}, not {found}", self.call.loc)
 
+
+_HINT = "write this part with supported operations (`bitkiln list ops`), or cut it off the model"
+_HINTS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("lstm", "gru", "rnn_tanh", "rnn_relu"),
+        "recurrent networks are not supported; use convolutions or attention",
+    ),
+    **dict.fromkeys(
+        ("gt", "ge", "lt", "le", "eq", "ne", "sign"),
+        "hardware has no branches on values; use relu, clamp, maximum or minimum",
+    ),
+    **dict.fromkeys(("topk", "sort", "argsort", "nonzero"), "cut this off the model, and do it on the host"),
+    **dict.fromkeys(("index_put", "scatter"), "write into slices (y[:, 2:4] = ...), or use torch.cat"),
+    **dict.fromkeys(("_fft_r2c", "_fft_c2c", "complex", "view_as_complex"), "only real numbers can be built"),
+    "_native_batch_norm_legit": "use BatchNorm with track_running_stats=True",
+}
 
 # What a call becomes; results that nothing reads may be None.
 Rule = Callable[[At], Value | tuple[Value | None, ...]]
@@ -324,7 +340,7 @@ def unsupported(program: Program, table: Mapping[str, Rule]) -> list[Diagnostic]
                     "unsupported-op",
                     f"{call.target} is not supported",
                     call.loc,
-                    "write this part with supported operations (`bitkiln list ops`), or cut it off the model",
+                    _HINTS.get(call.target.partition(".")[2].partition(".")[0], _HINT),
                 )
             )
     return findings

@@ -157,21 +157,30 @@ def largest(at: At) -> Value:
 
 
 def _extreme(at: At, is_smallest: bool) -> Value:
-    """Of one value and numbers it is a clip; of several values that depend on the input it is not supported."""
+    """Of one value and numbers it is a clip."""
+    target = "minimum.default" if is_smallest else "maximum.default"
     operands = at.values()
-    live = [operand for operand in operands if isinstance(operand, Live)]
-    numbers = [operand for operand in operands if isinstance(operand, Fixed)]
-    if not live:
-        result: Value = numbers[0]
-        for number in numbers[1:]:
-            result = at.emit("minimum.default" if is_smallest else "maximum.default", result, number)
-        return result
-    if len(live) > 1 or any(number.data.numel() != 1 for number in numbers):
-        raise at.unsupported("it compares tensors", "only comparison with a constant number is a clip")
-    if not numbers:
-        return live[0]
+    numbers = [operand for operand in operands if isinstance(operand, Fixed) and operand.data.numel() == 1]
+    others = [operand for operand in operands if not (isinstance(operand, Fixed) and operand.data.numel() == 1)]
     limits = [float(number.data.reshape(())) for number in numbers]
-    return at.emit("clamp.default", live[0], *((None, min(limits)) if is_smallest else (max(limits), None)))
+    if len(others) == 1 and isinstance(others[0], Live) and limits:
+        return at.emit("clamp.default", others[0], *((None, min(limits)) if is_smallest else (max(limits), None)))
+    ordered = (*others, *numbers)
+    result: Value = ordered[0]
+    for other in ordered[1:]:
+        result = at.emit(target, result, other)
+    return result
+
+
+def mean_of(at: At) -> Value:
+    """The mean of any number of values."""
+    return at.emit("div.Tensor", total(at), float(len(at.inputs)))
+
+
+def softsign(at: At) -> Value:
+    """x / (1 + |x|)."""
+    x = at.value(0)
+    return at.emit("div.Tensor", x, at.emit("add.Tensor", at.emit("abs.default", x), 1.0))
 
 
 def where(at: At) -> Value:
@@ -259,6 +268,8 @@ ELEMENTWISE: Mapping[str, Entry] = {
     "Mul": Entry(multiply, (7, 13, 14)),
     "Div": Entry(divide, (7, 13, 14)),
     "Pow": Entry(power, (7, 12, 13, 15)),
+    "Mean": Entry(mean_of, (6, 8, 13)),
+    "Softsign": Entry(softsign, (1, 22)),
     "Min": Entry(smallest, (8, 12, 13)),
     "Max": Entry(largest, (8, 12, 13)),
     "Equal": Entry(constant_only(torch.eq), (7, 11, 13, 19)),

@@ -11,7 +11,7 @@ from ._onnx_window import Window, read_window, torch_pads
 
 def conv(at: At) -> Value:
     x, weight, bias = at.value(0), at.value(1), at.optional(2)
-    rank = _spatial(at, x, weight)
+    rank = _spatial(at, x, weight, 3)
     kernel = at.ints("kernel_shape")
     if kernel is not None and kernel != weight.shape[2:]:
         raise bad_onnx(f"Conv: kernel_shape {list(kernel)} is not that of its weights", at.node.loc)
@@ -27,7 +27,7 @@ def conv(at: At) -> Value:
 def conv_transpose(at: At) -> Value:
     """One axis is done as two; what is padded on one side only is cut off afterwards."""
     x, weight, bias = at.value(0), at.value(1), at.optional(2)
-    rank = _spatial(at, x, weight)
+    rank = _spatial(at, x, weight, 2)
     at.ints("kernel_shape")
     extra = at.ints("output_padding") or (0,) * rank
     window = _transposed_window(at, x, weight, extra)
@@ -74,12 +74,13 @@ def _transposed_window(at: At, x: Value, weight: Value, extra: tuple[int, ...]) 
     return Window(window.kernel, window.stride, window.dilation, begins, ends)
 
 
-def _spatial(at: At, x: Value, weight: Value) -> int:
+def _spatial(at: At, x: Value, weight: Value, most: int) -> int:
+    """How many axes the images have."""
     rank = len(weight.shape) - 2
     if rank < 1 or len(x.shape) != rank + 2:
         raise bad_onnx(f"{at.node.op} of {list(x.shape)} with weights {list(weight.shape)}", at.node.loc)
-    if rank > 2:
-        raise at.unsupported(f"its images have {rank} axes", "one or two work")
+    if rank > most:
+        raise at.unsupported(f"its images have {rank} axes", f"1 to {most} work")
     return rank
 
 

@@ -127,6 +127,13 @@ def smallest(at: At) -> Value:
     return at.emit("neg.default", at.emit("amax.default", at.emit("neg.default", x), axes, keep))
 
 
+def sum_of_magnitudes(at: At) -> Value:
+    x = at.value(0)
+    axes, keep = _reduced(at, x, 18)
+    magnitudes = at.emit("abs.default", x)
+    return at.emit("sum.dim_IntList", magnitudes, axes, keep) if axes else magnitudes
+
+
 def sum_of_squares(at: At) -> Value:
     x = at.value(0)
     axes, keep = _reduced(at, x, 18)
@@ -180,6 +187,7 @@ NORMALISE: Mapping[str, Entry] = {
     "ReduceSum": Entry(reduction("sum.dim_IntList", 13), (1, 11, 13)),
     "ReduceMax": Entry(reduction("amax.default", 18), (1, 11, 12, 13, 18, 20)),
     "ReduceMin": Entry(smallest, (1, 11, 12, 13, 18, 20)),
+    "ReduceL1": Entry(sum_of_magnitudes, (1, 11, 13, 18)),
     "ReduceL2": Entry(reduction("linalg_vector_norm.default", 18, with_order=True), (1, 11, 13, 18)),
     "ReduceSumSquare": Entry(sum_of_squares, (1, 11, 13, 18)),
     "ReduceProd": Entry(product, (1, 11, 13, 18)),

@@ -70,6 +70,28 @@ def mask_of_zeros(x: Tensor) -> Tensor:
     return (x @ x.transpose(1, 2)).masked_fill(mask == 1, -9.0)
 
 
+class BiasAlone(nn.Module):
+    """Normalisations that shift and do not scale."""
+
+    def __init__(self, norm: Callable[..., Tensor], shape: tuple[int, ...] | int, size: int) -> None:
+        super().__init__()
+        self.norm, self.shape = norm, shape
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x, self.shape, None, self.bias)
+
+
+def write_with_a_step(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :, 1::2] = x[:, :, :3] * 2.0
+    return y
+
+
+def grouped_queries(x: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(x, x[:, :2], x[:, :2] + 1.0, enable_gqa=True)
+
+
 CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None], ...] = (
     ("sigmoid", torch.sigmoid, VECTOR, ["sigmoid"]),
     ("tanh", torch.tanh, VECTOR, ["tanh"]),
@@ -84,6 +106,18 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("softplus", nn.Softplus(2.0, 3.0), VECTOR, ["softplus"]),
     ("prelu", nn.PReLU(), IMAGE, ["clip", "mul", "relu", "add"]),
     ("prelu a channel", nn.PReLU(4), IMAGE, ["clip", "mul", "relu", "add"]),
+    ("selu", F.selu, VECTOR, ["elu", "mul"]),
+    ("celu", nn.CELU(0.7), VECTOR, ["mul", "elu", "mul"]),
+    ("glu", nn.GLU(2), IMAGE, ["slice", "slice", "sigmoid", "mul"]),
+    ("log sigmoid", F.logsigmoid, VECTOR, ["mul", "softplus", "mul"]),
+    ("softsign", F.softsign, VECTOR, ["abs", "add", "div"]),
+    ("exponential", torch.exp, VECTOR, ["exp"]),
+    ("logarithm", lambda x: torch.log(x * x + 1.0) + torch.log1p(x * x), VECTOR, None),
+    ("power of two", lambda x: 2.0**x, VECTOR, ["mul", "exp"]),
+    ("larger of two", lambda x: torch.maximum(x, x.flip(1)), IMAGE, None),
+    ("smaller of a row", lambda x: torch.minimum(x, x[:, :1]), IMAGE, None),
+    ("larger of a number", lambda x: torch.maximum(x, torch.tensor(0.3)), VECTOR, ["clip"]),
+    ("limits that are tensors", lambda x: x.clamp(torch.arange(8.0) / 8 - 1, torch.arange(8.0) / 8), VECTOR, None),
     ("square", torch.square, VECTOR, ["power"]),
     ("power", lambda x: (x * x) ** 1.5, VECTOR, ["mul", "power"]),
     ("roots", lambda x: torch.sqrt(x * x + 1.0) + torch.rsqrt(x * x + 1.0), VECTOR, None),
@@ -111,6 +145,8 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("layer norm without bias", nn.LayerNorm(8, bias=False), TOKENS, ["layer_norm"]),
     ("rms norm", nn.RMSNorm(8), TOKENS, None),
     ("rms norm plain", nn.RMSNorm((6, 8), eps=1e-2, elementwise_affine=False), TOKENS, None),
+    ("layer norm with a bias alone", BiasAlone(F.layer_norm, (8,), 8), TOKENS, ["layer_norm"]),
+    ("group norm with a bias alone", BiasAlone(F.group_norm, 2, 4), IMAGE, ["group_norm"]),
     ("group norm", nn.GroupNorm(2, 4), IMAGE, ["group_norm"]),
     ("instance norm", nn.InstanceNorm2d(4, affine=True), IMAGE, ["group_norm"]),
     ("instance norm with statistics", nn.InstanceNorm2d(4, track_running_stats=True), IMAGE, ["scale_shift"]),
@@ -121,6 +157,10 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("sum", lambda x: x.sum((1, -1)), IMAGE, ["reduce_sum"]),
     ("largest", lambda x: x.amax((2, 3)), IMAGE, ["reduce_max"]),
     ("largest along", lambda x: x.max(1)[0], IMAGE, ["reduce_max"]),
+    ("smallest", lambda x: x.amin((2, 3)), IMAGE, ["mul", "reduce_max", "mul"]),
+    ("smallest along", lambda x: x.min(1)[0], IMAGE, ["mul", "reduce_max", "mul"]),
+    ("norm of order 1", lambda x: x.norm(p=1, dim=1), IMAGE, ["abs", "reduce_sum"]),
+    ("largest magnitude", lambda x: x.norm(p=torch.inf, dim=1), IMAGE, ["abs", "reduce_max"]),
     ("variance", lambda x: x.var((2, 3), keepdim=True), IMAGE, None),
     ("variance without correction", lambda x: x.var(1, unbiased=False), TOKENS, None),
     ("variance of all", lambda x: x.var((1, 2), correction=2).unsqueeze(1), TOKENS, None),
@@ -129,12 +169,27 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("conv1d", nn.Conv1d(6, 4, 3, stride=2, padding=1, dilation=2), TOKENS, ["reshape", "conv2d", "reshape"]),
     ("conv1d same", nn.Conv1d(6, 4, 4, padding="same", bias=False), TOKENS, ["reshape", "conv2d", "reshape"]),
     ("transposed conv", nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, groups=2, dilation=2), IMAGE, ["conv_transpose2d"]),
+    ("transposed conv 1d", nn.ConvTranspose1d(6, 4, 3, 2, 1, 1, groups=2), TOKENS,
+     ["reshape", "conv_transpose2d", "reshape"]),
+    ("conv of volumes", Forward(lambda m, x: m.c(x.reshape(-1, 2, 2, 6, 8)),
+                                c=nn.Conv3d(2, 4, (3, 2, 3), (1, 2, 1), (1, 0, 1), (1, 2, 1), groups=2)), IMAGE, None),
+    ("conv of one volume", Forward(lambda m, x: m.c(x.unsqueeze(1)), c=nn.Conv3d(1, 3, (4, 2, 2))), IMAGE, None),
+    ("conv without a batch", Forward(lambda m, x: torch.stack([m.c(part) for part in x.unbind(0)]),
+                                     c=nn.Conv2d(4, 3, 3)), IMAGE, ["conv2d"]),
+    ("max pool of volumes", lambda x: F.max_pool3d(x.reshape(-1, 2, 2, 6, 8), 2, (1, 2, 3), 1), IMAGE, None),
+    ("avg pool of volumes", lambda x: F.avg_pool3d(x.reshape(-1, 2, 2, 6, 8), 2, (1, 2, 3), 1), IMAGE, None),
+    ("local response norm", nn.LocalResponseNorm(3), IMAGE, None),
+    ("adaptive max pool", nn.AdaptiveMaxPool2d((3, 5)), IMAGE, None),
     ("max pool 1d", nn.MaxPool1d(2), TOKENS, ["reshape", "max_pool2d", "reshape"]),
     ("avg pool 1d", nn.AvgPool1d(3, 2, 1), TOKENS, ["reshape", "avg_pool2d", "reshape"]),
     ("adaptive pool 1d", nn.AdaptiveAvgPool1d(2), TOKENS, ["reshape", "adaptive_avg_pool2d", "reshape"]),
     ("matmul", lambda x: x @ x.transpose(-1, -2), IMAGE, ["permute", "matmul"]),
     ("matmul by a matrix", lambda x: x @ torch.ones(8, 3).tril(), TOKENS, ["linear"]),
     ("matmul of a matrix", lambda x: torch.ones(3, 6).tril() @ x, TOKENS, ["matmul"]),
+    ("matmul by a vector", lambda x: x @ torch.arange(8.0), IMAGE, ["linear", "reshape"]),
+    ("matmul of a vector", lambda x: torch.arange(6.0) @ x, IMAGE, None),
+    ("two vectors of the input", lambda x: x @ x[0, 0, 0] if len(x) == 1 else torch.stack([y @ y[0, 0] for y in x]),
+     IMAGE, None),
     ("einsum", lambda x: torch.einsum("bij,bkj->bik", x, x), TOKENS, None),
     ("attention", lambda x: F.scaled_dot_product_attention(x, x, x), IMAGE, ["attention"]),
     ("causal attention", lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.3), IMAGE,
@@ -143,6 +198,7 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
      ["attention"]),
     ("attention with numbers", lambda x: F.scaled_dot_product_attention(x, x, x, torch.ones(6, 6).tril().log()), IMAGE,
      ["attention"]),
+    ("grouped queries", grouped_queries, IMAGE, None),
     ("multi-head attention", Forward(lambda m, x: m.a(x, x, x)[0], a=nn.MultiheadAttention(8, 2, batch_first=True)),
      TOKENS, None),
     ("permute", lambda x: x.permute(0, 3, 1, 2), IMAGE, ["permute"]),
@@ -163,6 +219,14 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("pad reflect", nn.ReflectionPad2d((1, 2, 3, 0)), IMAGE, ["pad"]),
     ("pad replicate", nn.ReplicationPad2d(2), IMAGE, ["pad"]),
     ("pad circular", nn.CircularPad2d((1, 2, 3, 0)), IMAGE, ["pad"]),
+    ("pad rows", lambda x: F.pad(x, (3, 2), mode="reflect"), TOKENS, ["reshape", "pad", "reshape"]),
+    ("repeat", lambda x: x.repeat(1, 2, 1, 3), IMAGE, ["concat", "concat"]),
+    ("repeat one", lambda x: x[:, :1].repeat(1, 4, 1, 1), IMAGE, ["slice", "expand"]),
+    ("tile", lambda x: x.unsqueeze(1).tile(2, 1, 1), TOKENS, None),
+    ("unfold", lambda x: x.unfold(2, 3, 2), IMAGE, ["take", "reshape", "permute"]),
+    ("im2col", nn.Unfold(3, padding=1, stride=2), IMAGE, None),
+    ("index two axes", lambda x: x[:, :, [0, 2, -1], [1, 3, -8]], IMAGE, ["reshape", "take"]),
+    ("index a table", lambda x: x[:, torch.tensor([[0, 3], [1, 1]])], IMAGE, ["take", "reshape"]),
     ("pad nothing", lambda x: F.relu(F.pad(x, (0, 0, 0, 0))), IMAGE, ["relu"]),
     ("pad before conv", nn.Sequential(nn.ZeroPad2d((1, 0, 2, 0)), nn.Conv2d(4, 3, 3)), IMAGE, ["conv2d"]),
     ("roll", lambda x: torch.roll(x, (-1, 2), (1, 2)), IMAGE, ["roll"]),
@@ -172,6 +236,7 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("pixel shuffle", nn.PixelShuffle(2), IMAGE, ["reshape", "permute", "reshape"]),
     ("pixel unshuffle", nn.PixelUnshuffle(2), IMAGE, ["reshape", "permute", "reshape"]),
     ("channel shuffle", nn.ChannelShuffle(2), IMAGE, ["reshape", "permute", "reshape"]),
+    ("nearest exact", nn.Upsample(scale_factor=1.7, mode="nearest-exact"), IMAGE, ["take", "take"]),
     ("nearest", nn.Upsample(scale_factor=2), IMAGE, ["resize"]),
     ("bilinear", lambda x: F.interpolate(x, (7, 11), mode="bilinear"), IMAGE, ["resize"]),
     ("bilinear corners", lambda x: F.interpolate(x, (7, 11), mode="bilinear", align_corners=True), IMAGE, ["resize"]),
@@ -180,6 +245,7 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("zeros like", lambda x: torch.cat([x, torch.zeros_like(x)], 1), IMAGE, ["concat"]),
     ("view writes a channel", write_channel, IMAGE, None),
     ("view writes a run", write_run, IMAGE, None),
+    ("view writes with a step", write_with_a_step, IMAGE, None),
     ("windows", windows, IMAGE, None),
     ("convolution of windows", window_convolution, IMAGE, None),
     ("a mask a window", window_mask, (24, 8), None),
@@ -226,11 +292,13 @@ def test_writing_at_an_index_is_refused() -> None:
     [
         (lambda x: x.to(torch.float64), VECTOR, "it converts to torch.float64"),
         (lambda x: x.softmax(-1, dtype=torch.float64), VECTOR, "it computes in torch.float64"),
-        (lambda x: torch.linalg.vector_norm(x, 1, dim=1), VECTOR, "it is the norm of order 1.0"),
+        (lambda x: torch.linalg.vector_norm(x, 3, dim=1), VECTOR, "it is the norm of order 3.0"),
         (lambda x: torch.roll(x, 1), VECTOR, "it rolls all axes as one"),
         (lambda x: torch.argmax(x, 2), TOKENS, "it looks at [1, 6, 8]"),
         (lambda x: x.var(2, correction=8), (4, 8), "it is the variance of 8 elements with correction 8"),
-        (lambda x: x[:, [1], [2]], TOKENS, "it indexes by more than one known list"),
+        (lambda x: x[:, [1], :, [2]], IMAGE, "it indexes by what depends on the input, or axes apart"),
+        (lambda x: F.avg_pool3d(x.unsqueeze(1), 3, 2, ceil_mode=True), IMAGE, "its windows are not all of one size"),
+        (lambda x: (-2.0) ** x, VECTOR, "its base is -2.0"),
         (lambda x: F.linear(x, x[0, :8]), (8, 8), "its weight depends on the network's input"),
     ],
 )

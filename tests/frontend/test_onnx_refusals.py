@@ -32,9 +32,9 @@ def floats(*shape: int) -> Array:
 
 # nodes, shape of the input, constants, opset, the whole message
 CASES: list[tuple[Sequence[onnx.NodeProto], Sequence[int], dict[str, Array], int, str]] = [
-    ([node("Exp", "x")], VECTOR, {}, 13,
-     "error[unsupported-op]: Exp is not supported here: it depends on the model's input\n"
-     "  --> net.onnx (Exp_y)\n  help: write this part with supported operations"),
+    ([node("Sin", "x")], VECTOR, {}, 13,
+     "error[unsupported-op]: Sin is not supported here: it depends on the model's input\n"
+     "  --> net.onnx (Sin_y)\n  help: write this part with supported operations"),
     ([node("LSTM", "x x x")], VECTOR, {}, 13,
      "error[unsupported-op]: LSTM is not supported\n  --> net.onnx (LSTM_y)\n"
      "  help: recurrent networks are not supported; use convolutions or attention"),
@@ -43,9 +43,9 @@ CASES: list[tuple[Sequence[onnx.NodeProto], Sequence[int], dict[str, Array], int
      "  help: quantise in the QDQ form (QuantFormat.QDQ)"),
     ([node("Conv", "x w", domain="my.ops")], IMAGE, {"w": floats(6, 4, 3, 3)}, 13,
      "error[unsupported-op]: my.ops.Conv is not supported\n  --> net.onnx (Conv_y)\n  help: did you mean Conv"),
-    ([node("Exp", "x", "a"), node("Relu", "a", "b"), node("Sign", "x", "c"), node("Add", "b c")], VECTOR, {}, 13,
-     "error[unsupported-op]: Exp is not supported here: it depends on the model's input\n"
-     "  --> net.onnx (Exp_a)\n  help: write this part with supported operations\n"
+    ([node("Sin", "x", "a"), node("Relu", "a", "b"), node("Sign", "x", "c"), node("Add", "b c")], VECTOR, {}, 13,
+     "error[unsupported-op]: Sin is not supported here: it depends on the model's input\n"
+     "  --> net.onnx (Sin_a)\n  help: write this part with supported operations\n"
      "error[unsupported-op]: Sign is not supported\n  --> net.onnx (Sign_c)\n"),
     ([node("Celu", "x")], VECTOR, {}, 28,
      "error[unsupported-op]: Celu of opset 28 is not supported; known are 12\n  --> net.onnx (Celu_y)\n"
@@ -67,9 +67,9 @@ CASES: list[tuple[Sequence[onnx.NodeProto], Sequence[int], dict[str, Array], int
     ([node("MaxPool", "x", "p i", kernel_shape=[2, 2]), node("Cast", "i", "f", to=1), node("Relu", "f")], IMAGE, {}, 13,
      "error[unsupported-op]: MaxPool is not supported here: its output 'i' is used\n"
      "  --> net.onnx (MaxPool_p)\n  help: use only its first output"),
-    ([node("Conv", "x w")], (1, 4, 5, 5, 5), {"w": floats(6, 4, 3, 3, 3)}, 13,
-     "error[unsupported-op]: Conv is not supported here: its images have 3 axes\n"
-     "  --> net.onnx (Conv_y)\n  help: one or two work"),
+    ([node("ConvTranspose", "x w")], (1, 4, 5, 5, 5), {"w": floats(4, 6, 3, 3, 3)}, 13,
+     "error[unsupported-op]: ConvTranspose is not supported here: its images have 3 axes\n"
+     "  --> net.onnx (ConvTranspose_y)\n  help: 1 to 2 work"),
     ([node("Conv", "x w")], IMAGE, {"w": floats(6, 3, 3, 3)}, 13,
      "error[bad-onnx]: Conv does not fit its inputs: "),
     ([node("Relu", "z")], VECTOR, {}, 13,

@@ -393,10 +393,4 @@ def test_a_recurrent_layer_is_refused_as_one_operation() -> None:
     module = Forward(lambda m, x: m.lstm(x)[0], lstm=nn.LSTM(6, 4, batch_first=True)).eval()
     (found,) = refusal(module, (1, 3, 6)).diagnostics
     assert (found.message, found.location.module) == ("aten.lstm.input is not supported", "lstm")
-
-
-def test_adaptive_pooling_that_does_not_divide_says_so() -> None:
-    found = refusal(nn.AdaptiveMaxPool2d(4).eval()).diagnostics[0]
-    assert found.message == (
-        "aten.adaptive_max_pool2d.default is not supported here: it pools [6, 6] into [4, 4], which does not divide"
-    )
+    assert found.hint == "recurrent networks are not supported; use convolutions or attention"

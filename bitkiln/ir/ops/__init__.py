@@ -121,6 +121,7 @@ __all__ = [
     "LearnedStepWeight",
     "LearnedTernaryWeight",
     "Linear",
+    "Log",
     "LogSoftmax",
     "LogWeight",
     "MatMul",

@@ -25,6 +25,36 @@ class Pointwise(Op):
 
 
 @dataclass(frozen=True)
+class Abs(Pointwise):
+    """x without its sign."""
+
+    name: ClassVar[str] = "abs"
+
+    def evaluate(self, *args: Tensor) -> Tensor:
+        return torch.abs(args[0])
+
+
+@dataclass(frozen=True)
+class Exp(Pointwise):
+    """e to the power of x."""
+
+    name: ClassVar[str] = "exp"
+
+    def evaluate(self, *args: Tensor) -> Tensor:
+        return torch.exp(args[0])
+
+
+@dataclass(frozen=True)
+class Log(Pointwise):
+    """Natural logarithm; minus infinity at 0, and NaN below."""
+
+    name: ClassVar[str] = "log"
+
+    def evaluate(self, *args: Tensor) -> Tensor:
+        return torch.log(args[0])
+
+
+@dataclass(frozen=True)
 class Sigmoid(Pointwise):
     """1 / (1 + exp(-x))."""
 

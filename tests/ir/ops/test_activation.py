@@ -8,11 +8,14 @@ import torch
 
 from bitkiln.ir import Float, Int, TensorType, ToolError
 from bitkiln.ir.ops import (
+    Abs,
     Elu,
+    Exp,
     Gelu,
     HardSigmoid,
     HardSwish,
     LeakyRelu,
+    Log,
     Mish,
     Op,
     Power,
@@ -35,6 +38,8 @@ CASES: tuple[tuple[Op, Callable[[float], float]], ...] = (
     (Elu(0.5), lambda x: x if x > 0 else 0.5 * (math.exp(x) - 1)),
     (Softplus(2.0, 8.0), lambda x: x if 2 * x > 8 else math.log1p(math.exp(2 * x)) / 2),
     (Mish(), lambda x: x * math.tanh(math.log1p(math.exp(x)))),
+    (Abs(), abs),
+    (Exp(), math.exp),
     (Power(2.0), lambda x: x * x),
     (Power(-1.0), lambda x: 1 / x),
 )
@@ -46,6 +51,12 @@ def test_values_follow_the_definition(op: Op, function: Callable[[float], float]
     expected = torch.tensor([[function(float(value)) for value in x[0]]], dtype=torch.float64)
     assert op.infer(TensorType((1, 41), Float())) == TensorType((1, 41), Float())
     torch.testing.assert_close(op.evaluate(x), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_logarithm() -> None:
+    x = torch.tensor([0.0, 1.0, math.e, -1.0], dtype=torch.float64)
+    assert Log().evaluate(x).tolist()[:3] == [-math.inf, 0.0, 1.0]
+    assert math.isnan(float(Log().evaluate(x)[3]))
 
 
 def test_roots() -> None:
