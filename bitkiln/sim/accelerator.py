@@ -14,8 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from bitkiln.ir import fail, from_plain, known_names
-
-from .formats import Format
+from bitkiln.ir.coding import Format
 
 ACCELERATORS = ("dataflow", "eie", "eyeriss-like", "systolic-32", "tpu-like", "xnor-array", "zero-skip")
 """Names of the descriptions in the package."""

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitkiln.ir.coding import stored
+
 from ._tiles import NOTHING_STAYS, Residence
 from .accelerator import Accelerator, Eie, Operand, ZeroSkip
 from .eie import stored_bits
 from .engine import widths_of
-from .formats import stored
 from .sparsity import SEED, masks
 from .workload import Layer, Workload
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitkiln.ir.coding import RUN_BITS, Format
+
 from ._dense import port_cycles
 from ._row_search import Prices, find_mapping
 from ._rows import Mapping, Problem
@@ -24,7 +26,6 @@ from .engine import (
     stalls_of,
     widths_of,
 )
-from .formats import RUN_BITS, Format
 from .tiling import LEAST_TRAFFIC, Objective, Tuning, transfer_cycles
 from .workload import Layer
 

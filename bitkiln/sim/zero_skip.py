@@ -15,12 +15,13 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from bitkiln.ir.coding import Stored, stored
+
 from ._dense import dense_run
 from ._tiles import NOTHING_STAYS, Residence, Setting
 from .accelerator import Accelerator, Operand, ZeroSkip
 from .counts import Access, Counts, Level, Memory, Role
 from .engine import LayerRun, Stall, StallCause, dram_access, products, register_access, require_memories, widths_of
-from .formats import Stored, stored
 from .sparsity import SEED, Operands, masks
 from .tiling import LEAST_TRAFFIC, Tiling, Tuning, best_tiling
 from .workload import Layer

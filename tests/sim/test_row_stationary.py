@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 
 from bitkiln.ir import ToolError
+from bitkiln.ir.coding import Format
 from bitkiln.sim._row_search import LEAST_SHARE, Prices, all_sets, fewest_cycles, find_mapping
 from bitkiln.sim._rows import Problem
 from bitkiln.sim.accelerator import Accelerator, Operand, RowStationary, Sram, find_accelerator
 from bitkiln.sim.counts import Level, Operation, Role
 from bitkiln.sim.energy import Kind
 from bitkiln.sim.engine import LayerRun, widths_of
-from bitkiln.sim.formats import Format
 from bitkiln.sim.row_stationary import row_stationary
 from bitkiln.sim.simulate import Simulation, simulate
 from bitkiln.sim.technologies import find_technology

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from bitkiln.ir import ToolError
+from bitkiln.ir.coding import Format, stored
 from bitkiln.sim.accelerator import Accelerator, Zeros, ZeroSkip, find_accelerator, read_accelerator
 from bitkiln.sim.counts import Access, Level, Purpose, Role
 from bitkiln.sim.energy import counts_energy
 from bitkiln.sim.engine import LayerRun
 from bitkiln.sim.engines import run_layer
-from bitkiln.sim.formats import Format, stored
 from bitkiln.sim.sparsity import masks
 from bitkiln.sim.technologies import find_technology
 from bitkiln.sim.workload import Layer, LayerKind

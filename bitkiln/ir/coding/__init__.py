@@ -7,7 +7,7 @@ from ._cursor import DamagedFileError
 from .bits import pack_bits, packed_bytes, unpack_bits
 from .huffman import LENGTH_LIMIT, code_lengths, huffman_decode, huffman_encode
 from .kiln import MAGIC, MAX_TEXT_BYTES, STORAGE_RULE, VERSION, Container, is_kiln, read_kiln, write_kiln
-from .layouts import BitMap, Compressed, Order
+from .layouts import RUN_BITS, BitMap, Compressed, Format, Order, Stored, stored
 from .relative import MAX_GAP_BITS, MIN_GAP_BITS, Relative, relative_decode, relative_encode
 from .stream import Form
 from .tensor import Encoding, Record, StoredTensor
@@ -18,6 +18,7 @@ __all__ = [
     "MAX_GAP_BITS",
     "MAX_TEXT_BYTES",
     "MIN_GAP_BITS",
+    "RUN_BITS",
     "STORAGE_RULE",
     "VERSION",
     "BitMap",
@@ -26,9 +27,11 @@ __all__ = [
     "DamagedFileError",
     "Encoding",
     "Form",
+    "Format",
     "Order",
     "Record",
     "Relative",
+    "Stored",
     "StoredTensor",
     "code_lengths",
     "huffman_decode",
@@ -39,6 +42,7 @@ __all__ = [
     "read_kiln",
     "relative_decode",
     "relative_encode",
+    "stored",
     "unpack_bits",
     "write_kiln",
 ]
