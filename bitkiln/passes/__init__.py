@@ -19,11 +19,13 @@ from .fake_quantise import FakeQuantise, LayerMethod
 from .freeze_powers import FreezePowers
 from .gradual_prune import Curve, GradualPrune
 from .harden import Harden, harden
+from .hash_weights import HashStart, HashWeights, LayerHash
 from .prune import LayerDensity, Prune, Scope
 from .prune_channels import LayerChannels, PruneChannels
 from .quantise import LayerBits, Quantise
 from .schedule import LayerFolding, PlanOptions, schedule
 from .share import LayerShare, Share
+from .share_vectors import LayerVectors, ShareVectors
 from .tune import Tune
 
 __all__ = [
@@ -43,6 +45,8 @@ __all__ = [
     "FreezePowers",
     "GradualPrune",
     "Harden",
+    "HashStart",
+    "HashWeights",
     "Initialisation",
     "Keeps",
     "LayerBits",
@@ -50,8 +54,10 @@ __all__ = [
     "LayerDensity",
     "LayerDropout",
     "LayerFolding",
+    "LayerHash",
     "LayerMethod",
     "LayerShare",
+    "LayerVectors",
     "Loss",
     "Member",
     "Optimizer",
@@ -66,6 +72,7 @@ __all__ = [
     "Scope",
     "Scores",
     "Share",
+    "ShareVectors",
     "Tune",
     "WeightMethod",
     "Weights",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bitkiln.ir import Diagnostic, Graph, ToolError
-from bitkiln.ir.ops import Decode
+from bitkiln.ir.ops import SharedWeights
 
 from ._base import Pass, Weights
 from ._quantisable import has_codes
@@ -33,7 +33,7 @@ def check_order(passes: Sequence[Pass], weights: Weights | None = None) -> None:
 
 def weights_of(graph: Graph) -> Weights:
     """Return what a graph's weights are."""
-    if any(isinstance(node.op, Decode) for node in graph.nodes):
+    if any(isinstance(node.op, SharedWeights) for node in graph.nodes):
         return Weights.SHARED
     if has_codes(graph):
         return Weights.CODES

@@ -18,10 +18,12 @@ from .fake_quantise import FakeQuantise
 from .freeze_powers import FreezePowers
 from .gradual_prune import GradualPrune
 from .harden import Harden
+from .hash_weights import HashWeights
 from .prune import Prune
 from .prune_channels import PruneChannels
 from .quantise import Quantise
 from .share import Share
+from .share_vectors import ShareVectors
 from .tune import Tune
 
 
@@ -37,7 +39,7 @@ class Canonicalise(Pass):
 
 
 PASSES: tuple[type[Pass], ...] = (
-    *(Canonicalise, Prune, GradualPrune, PruneChannels, RemoveDead, Share, Quantise),
+    *(Canonicalise, Prune, GradualPrune, PruneChannels, RemoveDead, Share, ShareVectors, HashWeights, Quantise),
     *(Binarise, FakeQuantise, FreezePowers, Harden, Tune),
 )
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from bitkiln.ir import Diagnostic, Graph, Node, ToolError, check_finite, fail, known_names
 
-from ._base import Context, Keeps, Pass
+from ._base import Context, Keeps, Pass, Weights
 from ._channel_cut import emptied, without
 from ._channels import Channels
 from ._data import check_labels, check_samples
@@ -54,6 +54,7 @@ class PruneChannels(Pass):
 
     name: ClassVar[str] = "prune_channels"
     keeps: ClassVar[Keeps] = Keeps.ACCURACY
+    takes: ClassVar[frozenset[Weights]] = frozenset({Weights.FLOATS})
     density: float = 0.5
     layers: tuple[LayerChannels, ...] = ()
     criterion: Criterion = Criterion.L1
