@@ -6,8 +6,8 @@ gradient of an entry is the sum over the weights that share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -24,13 +24,13 @@ from bitkiln.ir import (
     ToolError,
     check_finite,
     fail,
-    verify,
 )
 from bitkiln.ir.ops import Decode
 
 from ._base import Context, Keeps, Pass, Weights
 from ._kmeans import Initialisation, Line, assign, cluster
 from ._selection import check_layers, matches, weighted_layers
+from ._shared import Names, with_shared
 
 MIN_INDEX_BITS, MAX_INDEX_BITS = 1, 8
 
@@ -207,8 +207,8 @@ def _table(group: _Group, initialisation: Initialisation, seed: int) -> _Table:
 
 def _with_tables(graph: Graph, tables: Sequence[tuple[_Group, _Table]]) -> Graph:
     """The graph with indices under the weights' names, a table a group, and a decode before each first use."""
-    names = _Names(set(graph.types))
-    consts = dict(graph.const)
+    names = Names(set(graph.types))
+    consts: list[Const] = []
     decodes: dict[str, Node] = {}
     for group, table in tables:
         number = Codebook(group.index_bits, _entries(group))
@@ -217,41 +217,15 @@ def _with_tables(graph: Graph, tables: Sequence[tuple[_Group, _Table]]) -> Graph
             TensorType((len(table.centroids),), number.entries),
             torch.from_numpy(table.centroids),
         )
-        consts[entries.name] = entries
+        consts.append(entries)
         for const, indices in zip(group.consts, table.indices, strict=True):
-            consts[const.name] = Const(const.name, TensorType(const.type.shape, number), indices)
+            consts.append(Const(const.name, TensorType(const.type.shape, number), indices))
             op, args = Decode(table.has_zero), (const.name, entries.name)
             decodes[const.name] = Node(names.new(f"{const.name}.decoded"), op, args, const.type)
-    return verify(replace(graph, consts=tuple(consts.values()), nodes=_decoded_nodes(graph, decodes)))
-
-
-def _decoded_nodes(graph: Graph, decodes: Mapping[str, Node]) -> tuple[Node, ...]:
-    nodes: list[Node] = []
-    done: set[str] = set()
-    for node in graph.nodes:
-        for arg in node.args:
-            if arg in decodes and arg not in done:
-                done.add(arg)
-                nodes.append(replace(decodes[arg], loc=node.loc))
-        nodes.append(replace(node, args=tuple(decodes[arg].name if arg in decodes else arg for arg in node.args)))
-    return tuple(nodes)
+    return with_shared(graph, consts, decodes)
 
 
 def _entries(group: _Group) -> Float:
     number = group.consts[0].type.number
     assert isinstance(number, Float)
     return number
-
-
-@dataclass
-class _Names:
-    """Gives new names that nothing has yet."""
-
-    taken: set[str]
-
-    def new(self, stem: str) -> str:
-        name, number = stem, 2
-        while name in self.taken:
-            name, number = f"{stem}_{number}", number + 1
-        self.taken.add(name)
-        return name
