@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .coding.tensor import SMALLEST, Packing
 from .diagnostics import Diagnostic, Location, ToolError, fail
 from .numbers import Float, code_limits
 from .ops import Op
@@ -59,13 +60,17 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """inputs, constants and nodes define values by name; `outputs` are the names that count."""
+    """inputs, constants and nodes define values by name; `outputs` are the names that count.
+
+    `packing` says how a container stores the constants; it changes no value.
+    """
 
     name: str
     inputs: tuple[Input, ...]
     consts: tuple[Const, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    packing: Packing = SMALLEST
 
     @cached_property
     def types(self) -> Mapping[str, TensorType]:

@@ -61,7 +61,7 @@ def _written(graph: Graph) -> tuple[bytes, tuple[Record, ...]]:
     if len(text) > MAX_TEXT_BYTES:
         message = f"the text of {graph.name} has {len(text)} bytes; a container takes at most {MAX_TEXT_BYTES}"
         raise fail("too-large", message, hint="write a graph file, without .kiln")
-    return write_kiln(text, [_stored(const) for const in graph.consts])
+    return write_kiln(text, [_stored(const) for const in graph.consts], graph.packing)
 
 
 def _stored(const: Const) -> StoredTensor:

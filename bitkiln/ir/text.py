@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from .coding import MAX_GAP_BITS, MIN_GAP_BITS, SMALLEST, Packing
 from .diagnostics import Location, ToolError, fail, known_names
 from .graph import NAME, Const, Graph, Input, Node, verify
 from .ops import OPS, Op
@@ -25,7 +26,7 @@ from .types import TensorType, parse_type
 
 _NAME = f"%({NAME.pattern})"
 _TEXT = r'"(?:[^"\\]|\\.)*"'
-_HEADER = re.compile(f"graph ({NAME.pattern})")
+_HEADER = re.compile(rf"graph ({NAME.pattern})(?: \{{(.*))?")
 _LEAF = re.compile(_NAME + r" = (input|const) : (\S+)")
 _NODE = re.compile(_NAME + r" = ([a-z0-9_]+)\(([^()]*)\)(.*)")
 _TAIL = re.compile(rf" : (\S+?)(?: @ ({_TEXT}):([0-9]{{1,9}}) ({_TEXT}))?")
@@ -34,7 +35,7 @@ _OPS: Mapping[str, type[Op]] = MappingProxyType({op.name: op for op in OPS})
 
 def print_graph(graph: Graph) -> str:
     """Return the text of `graph`, in ASCII; the data of constants is not part of it."""
-    lines = [f"graph {graph.name}"]
+    lines = [f"graph {graph.name}{_printed(graph.packing) if graph.packing != SMALLEST else ''}"]
     lines += [f"%{value.name} = input : {value.type}" for value in graph.inputs]
     lines += [f"%{value.name} = const : {value.type}" for value in graph.consts]
     lines += [print_node(node) for node in graph.nodes]
@@ -44,13 +45,17 @@ def print_graph(graph: Graph) -> str:
 
 def print_node(node: Node) -> str:
     """Return the line of one node."""
-    attributes = ", ".join(
-        f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in to_plain(node.op).items()
-    )
     args = ", ".join(f"%{arg}" for arg in node.args)
-    text = f"%{node.name} = {node.op.name}({args})" + (f" {{{attributes}}}" if attributes else "") + f" : {node.type}"
+    text = f"%{node.name} = {node.op.name}({args}){_printed(node.op)} : {node.type}"
     loc = node.loc
     return text if loc == Location() else text + f" @ {json.dumps(loc.file)}:{loc.line} {json.dumps(loc.module)}"
+
+
+def _printed(attributes: Op | Packing) -> str:
+    """` {key=JSON, ...}`, or nothing if there are none."""
+    pairs = (f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in to_plain(attributes).items())
+    text = ", ".join(pairs)
+    return f" {{{text}}}" if text else ""
 
 
 def parse_graph(text: str, tensors: Mapping[str, Tensor]) -> Graph:
@@ -82,7 +87,22 @@ def parse_graph(text: str, tensors: Mapping[str, Tensor]) -> Graph:
     if not line.startswith("return "):
         raise fail("graph-syntax", f"line {number}: expected 'return %NAME, ...' at the end, not {line[:80]!r}")
     outputs = _parse_names(line.removeprefix("return "), number)
-    return verify(Graph(header[1], tuple(inputs), tuple(consts), tuple(nodes), outputs))
+    packing = _parse_packing(header[2])
+    return verify(Graph(header[1], tuple(inputs), tuple(consts), tuple(nodes), outputs, packing))
+
+
+def _parse_packing(text: str | None) -> Packing:
+    """Read what follows the graph's name, from behind the brace on."""
+    if text is None:
+        return SMALLEST
+    attributes, rest = _parse_attributes(text, 1)
+    if rest:
+        raise fail("graph-syntax", f"line 1: expected nothing behind the brace, not {rest[:80]!r}")
+    packing = from_plain(Packing, attributes, "line 1: graph")
+    if packing.gap_bits is not None and not MIN_GAP_BITS <= packing.gap_bits <= MAX_GAP_BITS:
+        message = f"line 1: gap_bits must be between {MIN_GAP_BITS} and {MAX_GAP_BITS}, not {packing.gap_bits}"
+        raise fail("number-range", message)
+    return packing
 
 
 def _parse_node(match: re.Match[str], number: int) -> Node:

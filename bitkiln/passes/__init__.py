@@ -14,6 +14,7 @@ from .binarise import Binarise, BinaryActivations, BinaryWeights, Scores
 from .calibrate import Calibration, calibrate
 from .canonicalise import canonicalise
 from .channel_groups import ChannelGroup, Member, groups
+from .code import Code
 from .dead import RemoveDead, remove_dead
 from .fake_quantise import FakeQuantise, LayerMethod
 from .freeze_powers import FreezePowers
@@ -38,6 +39,7 @@ __all__ = [
     "Canonicalise",
     "ChannelGroup",
     "Checkpoints",
+    "Code",
     "Context",
     "Criterion",
     "Curve",

@@ -63,6 +63,7 @@ class Weights(Enum):
     LATENT = "floats behind quantisers"
     SHARED = "shared"
     CODES = "fixed point"
+    CODED = "coded for storage"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Pass(ABC):
 
     name: ClassVar[str]
     keeps: ClassVar[Keeps]
-    takes: ClassVar[frozenset[Weights]] = frozenset(Weights)
+    takes: ClassVar[frozenset[Weights]] = frozenset(Weights) - {Weights.CODED}
     """Which weights the pass can work on."""
     makes: ClassVar[Weights | None] = None
     """What the weights are after it; None: what they were."""

@@ -13,6 +13,7 @@ from ._order import check_order, weights_of
 from ._quantisable import has_codes
 from .binarise import Binarise
 from .canonicalise import canonicalise
+from .code import Code
 from .dead import RemoveDead
 from .fake_quantise import FakeQuantise
 from .freeze_powers import FreezePowers
@@ -40,7 +41,7 @@ class Canonicalise(Pass):
 
 PASSES: tuple[type[Pass], ...] = (
     *(Canonicalise, Prune, GradualPrune, PruneChannels, RemoveDead, Share, ShareVectors, HashWeights, Quantise),
-    *(Binarise, FakeQuantise, FreezePowers, Harden, Tune),
+    *(Binarise, FakeQuantise, FreezePowers, Harden, Tune, Code),
 )
 
 

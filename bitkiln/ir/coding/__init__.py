@@ -10,7 +10,7 @@ from .kiln import MAGIC, MAX_TEXT_BYTES, STORAGE_RULE, VERSION, Container, is_ki
 from .layouts import RUN_BITS, BitMap, Compressed, Format, Order, Stored, stored
 from .relative import MAX_GAP_BITS, MIN_GAP_BITS, Relative, relative_decode, relative_encode
 from .stream import Form
-from .tensor import Encoding, Record, StoredTensor
+from .tensor import SMALLEST, Encoding, Packing, Record, StoredTensor
 
 __all__ = [
     "LENGTH_LIMIT",
@@ -19,6 +19,7 @@ __all__ = [
     "MAX_TEXT_BYTES",
     "MIN_GAP_BITS",
     "RUN_BITS",
+    "SMALLEST",
     "STORAGE_RULE",
     "VERSION",
     "BitMap",
@@ -29,6 +30,7 @@ __all__ = [
     "Form",
     "Format",
     "Order",
+    "Packing",
     "Record",
     "Relative",
     "Stored",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ._cursor import Cursor, DamagedFileError, expect, varint
-from .tensor import Record, StoredTensor, read_tensor, write_tensor
+from .tensor import SMALLEST, Packing, Record, StoredTensor, read_tensor, write_tensor
 
 MAGIC = b"\x89KILN\r\n\n"
 """No text file begins so, and a transfer that changes line ends is noticed here."""
@@ -53,7 +53,9 @@ def constant_names(text: str) -> list[str]:
     return _CONST.findall(text)
 
 
-def write_kiln(text: str, tensors: Sequence[StoredTensor]) -> tuple[bytes, tuple[Record, ...]]:
+def write_kiln(
+    text: str, tensors: Sequence[StoredTensor], packing: Packing = SMALLEST
+) -> tuple[bytes, tuple[Record, ...]]:
     """Return the file for a graph's text and its constants, in the text's order, and how each was stored."""
     raw = text.encode("ascii")
     assert len(raw) <= MAX_TEXT_BYTES and len(constant_names(text)) == len(tensors)
@@ -62,7 +64,7 @@ def write_kiln(text: str, tensors: Sequence[StoredTensor]) -> tuple[bytes, tuple
     parts = [MAGIC, bytes([VERSION]), varint(len(raw)), varint(len(deflated)), deflated]
     records = []
     for tensor in tensors:
-        records.append(write_tensor(tensor))
+        records.append(write_tensor(tensor, packing))
         parts += records[-1].parts
     # Almost empty tensors of a huge network may take less than the format allows: zeros fill the file up.
     decoded = sum(tensor.data.nbytes for tensor in tensors)

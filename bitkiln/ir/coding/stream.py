@@ -96,7 +96,7 @@ class Plan:
     lengths: Lengths | None = None
 
 
-def plan_stream(histogram: Histogram | None, count: int, width: int) -> Plan:
+def plan_stream(histogram: Histogram | None, count: int, width: int, has_huffman: bool = True) -> Plan:
     """Return the smallest form for `count` elements of `width` bits with this histogram (None: too many distinct)."""
     plain = Plan(Form.PLAIN, 1 + packed_bytes(count, width))
     if histogram is None or len(histogram.values) < 2:
@@ -105,7 +105,7 @@ def plan_stream(histogram: Histogram | None, count: int, width: int) -> Plan:
     dictionary = 1 + len(varint(distinct)) + packed_bytes(distinct, width)
     indices = packed_bytes(count, _index_bits(distinct))
     plans.append(Plan(Form.DICTIONARY, dictionary + indices, histogram.values))
-    if distinct <= MAX_SYMBOLS:
+    if has_huffman and distinct <= MAX_SYMBOLS:
         lengths = code_lengths(histogram.counts)
         body = huffman_bytes(histogram.counts, lengths)
         body += len(varint(body))

@@ -23,6 +23,28 @@ _SIGNED = 0x80
 _DENSE, _RELATIVE = 0, 1
 
 
+@dataclass(frozen=True)
+class Packing:
+    """What a container's writer may choose from, to compare with other formats; by default the smallest of everything.
+
+    `gap_bits` fixes the width of relative indices (2 to 16; None: each tensor's best), where they beat the dense
+    layout. Without `has_huffman` elements and gaps are packed with as many bits each, directly or as places in a
+    dictionary.
+    """
+
+    gap_bits: int | None = None
+    has_huffman: bool = True
+
+    @property
+    def gap_widths(self) -> range:
+        if self.gap_bits is None:
+            return range(MIN_GAP_BITS, MAX_GAP_BITS + 1)
+        return range(self.gap_bits, self.gap_bits + 1)
+
+
+SMALLEST = Packing()
+
+
 class Encoding(Enum):
     """How a tensor is stored, for reports."""
 
@@ -64,10 +86,10 @@ class Record:
     gap_bits: int
 
 
-def write_tensor(tensor: StoredTensor) -> Record:
-    """Return the smallest record of a tensor, all layouts compared by exact size."""
+def write_tensor(tensor: StoredTensor, packing: Packing = SMALLEST) -> Record:
+    """Return the smallest record of a tensor that `packing` allows, all layouts compared by exact size."""
     elements = _to_elements(tensor)
-    layout = _choose(elements, tensor.width)
+    layout = _choose(elements, tensor.width, packing)
     sizes = [varint(size) for size in tensor.data.shape]
     kind = DTYPES.index(tensor.data.dtype)
     head = [bytes([kind, tensor.width | (_SIGNED if tensor.is_signed else 0), len(sizes)]), *sizes]
@@ -124,10 +146,10 @@ def _read_relative(cursor: Cursor, count: int, width: int, dtype: np.dtype[Any])
     return relative_decode(Relative(count, gap_bits, background, gaps, values), dtype)
 
 
-def _choose(elements: Elements, width: int) -> _Layout:
+def _choose(elements: Elements, width: int, packing: Packing) -> _Layout:
     """Compare the dense layout with relative indices of every gap width, by histograms alone."""
-    histogram = Histogram.of(elements)
-    dense = plan_stream(histogram, len(elements), width)
+    histogram, has_huffman = Histogram.of(elements), packing.has_huffman
+    dense = plan_stream(histogram, len(elements), width, has_huffman)
     best = _Layout(1 + dense.bytes, dense)
     background = histogram.most_frequent if histogram else 0
     positions = foreground(elements, background)
@@ -135,13 +157,14 @@ def _choose(elements: Elements, width: int) -> _Layout:
         return best
     kept = Histogram.of(elements[positions]) if histogram is None else _without(histogram, background)
     distances, often = np.unique(gaps_between(positions), return_counts=True)
-    for gap_bits in range(MIN_GAP_BITS, MAX_GAP_BITS + 1):
+    for gap_bits in packing.gap_widths:
         fillers = int(((distances >> gap_bits) * often).sum())
         entries = len(positions) + fillers
         if entries > len(elements) or entries * 2 > 8 * best.bytes:
             continue
-        values = plan_stream(kept.plus(background, fillers) if kept and fillers else kept, entries, width)
-        gaps = plan_stream(_gap_histogram(distances, often, fillers, gap_bits), entries, gap_bits)
+        filled = kept.plus(background, fillers) if kept and fillers else kept
+        values = plan_stream(filled, entries, width, has_huffman)
+        gaps = plan_stream(_gap_histogram(distances, often, fillers, gap_bits), entries, gap_bits, has_huffman)
         head = sum(map(len, _relative_head(gap_bits, background, entries, elements.itemsize)))
         size = head + values.bytes + gaps.bytes
         if size < best.bytes:
