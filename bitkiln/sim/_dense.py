@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from ._tiles import Setting
+from ._tiles import Setting, Whole
 from .accelerator import Accelerator, Operand
 from .counts import Access, Counts, Level, Memory, Role
-from .engine import LayerRun, StallCause, dram_access, products, stalls_of
+from .engine import LayerRun, StallCause, Widths, dram_access, products, stalls_of
 from .tiling import Tiling
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """Values that an array reads from its memories, and partial sums that it reads and writes, for each tiling."""
+
+    weights: Whole
+    activations: Whole
+    sum_reads: Whole
+    sum_writes: Whole
+
+    def bits(self, widths: Widths) -> dict[Operand, tuple[Whole, Whole]]:
+        """Return what is read from and written to the memory of each operand."""
+        none = 0 * self.weights
+        return {
+            Operand.WEIGHTS: (self.weights * widths.weight, none),
+            Operand.ACTIVATIONS: (self.activations * widths.activation, none),
+            Operand.OUTPUTS: (self.sum_reads * widths.accumulator, self.sum_writes * widths.accumulator),
+        }
+
+    def accesses(self, setting: Setting) -> Iterable[Access]:
+        """Return the accesses of the only tiling."""
+        weights, activations, reads, writes = (
+            int(part[0]) for part in (self.weights, self.activations, self.sum_reads, self.sum_writes)
+        )
+        widths = setting.widths
+        yield buffer_access(setting, Operand.WEIGHTS, Role.WEIGHTS, widths.weight, weights, 0)
+        yield buffer_access(setting, Operand.ACTIVATIONS, Role.ACTIVATIONS, widths.activation, activations, 0)
+        yield buffer_access(setting, Operand.OUTPUTS, Role.PARTIAL_SUMS, widths.accumulator, reads, writes)
 
 
 def dense_run(
@@ -16,20 +46,18 @@ def dense_run(
 ) -> LayerRun:
     """Return the run of a layer whose tiles go through `array`, its accesses to registers and on-chip memories.
 
-    `compute_cycles` are those of the layer in one piece; what its tiles take more is a stall. If a memory's ports
-    cannot move what the array and the tiles need in time, that is one too.
+    `compute_cycles` are those of the layer in one piece; what its tiles take more is a stall.
     """
     accesses = (*array, *_fills(setting, tiling), *_dram(setting, tiling))
-    on_chip = tiling.compute_cycles
     return LayerRun(
         setting.layer,
         compute_cycles,
         stalls_of(
             {
                 StallCause.FIRST_TILE: tiling.first_cycles,
-                StallCause.TILES: on_chip - compute_cycles,
+                StallCause.TILES: tiling.compute_cycles - compute_cycles,
                 StallCause.DRAM: tiling.waiting_cycles,
-                StallCause.PORTS: max(0, port_cycles(setting.accelerator, accesses) - on_chip - tiling.waiting_cycles),
+                StallCause.PORTS: tiling.port_cycles,
                 StallCause.LAST_TILE: tiling.last_cycles,
             }
         ),

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from bitkiln.ir import ToolError, fail
 
 from ._rows import Mapping, Problem, Sets, Use
-from ._tiles import sizes
+from ._tiles import LEAST_SHARE, sizes
 from .accelerator import Accelerator, Operand
 from .technology import Technology
-
-LEAST_SHARE = 0.75
-"""A mapping may do with this share of the speed that the fastest one has, if it moves less."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,15 @@ class Prices:
         return cls(technology.dram.pj_per_bit, technology.sram_pj_per_bit(largest), network, pad)
 
 
-def find_mapping(problem: Problem, prices: Prices) -> Mapping:
+def find_mapping(problem: Problem, prices: Prices, least_share: float = LEAST_SHARE) -> Mapping:
     """Return the mapping whose moves cost the least, among those that are fast enough; of equal ones the fastest.
 
-    The number of images and of filters in the buffer are divisors. Raises `sram-too-small` and `pads-too-small`.
+    Fast enough is what has `least_share` of the speed of the fastest one. The numbers of images and of filters in the
+    buffer are divisors. Raises `sram-too-small` and `pads-too-small`.
     """
     _check_pads(problem)
     options = list(all_sets(problem))
-    slowest = min(fewest_cycles(problem, option) for option in options) / LEAST_SHARE
+    slowest = min(fewest_cycles(problem, option) for option in options) / least_share
     for limit in (slowest, math.inf):
         best, least = None, (math.inf, math.inf)
         for cost, option, images, filters in _by_traffic(problem, options, prices):

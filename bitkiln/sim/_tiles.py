@@ -16,6 +16,9 @@ from .workload import Layer
 
 Whole = NDArray[np.int64]
 
+LEAST_SHARE = 0.75
+"""What moves less is chosen if it has at least this share of the speed of what is fastest."""
+
 
 @dataclass(frozen=True)
 class Residence:
@@ -36,7 +39,7 @@ NOTHING_STAYS = Residence()
 
 @dataclass(frozen=True)
 class Setting:
-    """What a tiling is for. Filters and channels come in whole units where the memories allow it."""
+    """What a tiling is for. Units are filters and channels that fill the array; tiles may have to keep all channels."""
 
     layer: Layer
     widths: Widths
@@ -44,6 +47,7 @@ class Setting:
     filter_unit: int = 1
     channel_unit: int = 1
     resident: Residence = NOTHING_STAYS
+    has_all_channels: bool = False
 
     @property
     def kernel_taps(self) -> int:
@@ -114,19 +118,40 @@ def sizes(total: int, unit: int = 1) -> Whole:
     return tiles
 
 
+def _all_sizes(total: int, unit: int) -> Whole:
+    """Sizes of tiles that differ in their number, and those of them in whole units."""
+    return np.union1d(sizes(total, unit), sizes(total))
+
+
 def tilings(setting: Setting) -> Tilings:
-    """Return all tilings that fit. Raises `sram-too-small`, which says what the smallest tile needs."""
+    """Return all tilings that fit, with as few tiles of channels as fit.
+
+    Filters and channels come in every size that differs in the number of tiles, and in whole units. Raises
+    `sram-too-small`, which says what the smallest tile needs.
+    """
     layer = setting.layer
     cuts = _cuts(layer)
-    for filter_unit in (setting.filter_unit, 1):
-        filters = sizes(layer.group_filters, filter_unit)
-        p, n = (axis.ravel() for axis in np.indices((len(cuts.rows), len(filters))))
-        channels = _channels(setting, cuts.take(p), filters[n])
-        whole = np.flatnonzero(channels >= min(setting.channel_unit, setting.group_channels))
-        fits = whole if len(whole) else np.flatnonzero(channels > 0)
-        if len(fits):
-            return _assembled(setting, cuts.take(p[fits]), filters[n[fits]], channels[fits])
-    raise _too_small(setting)
+    filters = _all_sizes(layer.group_filters, setting.filter_unit)
+    p, n = (axis.ravel() for axis in np.indices((len(cuts.rows), len(filters))))
+    channels = _channels(setting, cuts.take(p), filters[n])
+    fits = np.flatnonzero(channels >= (setting.group_channels if setting.has_all_channels else 1))
+    if not len(fits):
+        raise _too_small(setting)
+    return _assembled(setting, cuts.take(p[fits]), filters[n[fits]], channels[fits])
+
+
+def with_fewer_channels(setting: Setting, found: Tilings) -> Tilings:
+    """Return the same tilings, and those with the filters and positions of each and fewer channels."""
+    if setting.has_all_channels:
+        return found
+    fewer = _all_sizes(setting.group_channels, setting.channel_unit)
+    single = np.flatnonzero(found.groups == 1)
+    which, size = (axis.ravel() for axis in np.indices((len(single), len(fewer))))
+    smaller = fewer[size] < found.channels[single[which]]
+    index, channels = single[which[smaller]], fewer[size[smaller]]
+    every = found.take(np.concatenate([np.arange(len(found.filters)), index]))
+    channels = np.concatenate([found.channels, channels])
+    return replace(every, channels=channels, channel_tiles=-(-setting.group_channels // channels))
 
 
 def _cuts(layer: Layer) -> Cuts:
@@ -185,14 +210,14 @@ def _tile_bits(setting: Setting, sram: Sram, cuts: Cuts, filters: Whole) -> tupl
 
 
 def _channels(setting: Setting, cuts: Cuts, filters: Whole) -> Whole:
-    """The most channels of a tile, in whole units if it has one; 0 if not even one channel fits."""
+    """The most channels of a tile, of the sizes that are tried; 0 if not even one channel fits."""
     most = np.full(len(filters), setting.group_channels, np.int64)
     for sram in setting.accelerator.sram:
         each, fixed = _tile_bits(setting, sram, cuts, filters)
         room = setting.room_bits(sram) - fixed
         most = np.minimum(most, np.where(room < 0, 0, np.where(each > 0, room // np.maximum(each, 1), most)))
-    unit = setting.channel_unit
-    return np.where((most >= unit) & (most < setting.group_channels), most // unit * unit, most)
+    allowed = np.concatenate([np.zeros(1, np.int64), _all_sizes(setting.group_channels, setting.channel_unit)])
+    return allowed[np.searchsorted(allowed, most, side="right") - 1]
 
 
 def _assembled(setting: Setting, cuts: Cuts, filters: Whole, channels: Whole) -> Tilings:

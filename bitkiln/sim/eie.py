@@ -14,6 +14,7 @@ import numpy as np
 
 from bitkiln.ir import fail
 
+from ._tile_time import transfer_cycles
 from ._tiles import NOTHING_STAYS, Residence
 from .accelerator import Accelerator, Eie, Operand, Sram
 from .compressed import Compressed, Mask
@@ -31,7 +32,6 @@ from .engine import (
     widths_of,
 )
 from .sparsity import SEED, Operands, activation_shape, drawn, mask_of, vectors, weight_shape
-from .tiling import transfer_cycles
 from .workload import Layer
 
 OTHER_ENGINES = ("systolic", "vector", "row_stationary", "zero_skip")

@@ -12,6 +12,7 @@ from bitkiln.ir.coding import RUN_BITS, Format
 from ._dense import port_cycles
 from ._row_search import Prices, find_mapping
 from ._rows import Mapping, Problem
+from ._tile_time import transfer_cycles
 from .accelerator import Accelerator, Operand, RowStationary
 from .counts import Access, Counts, Level, Memory, Role
 from .engine import (
@@ -26,7 +27,7 @@ from .engine import (
     stalls_of,
     widths_of,
 )
-from .tiling import LEAST_TRAFFIC, Objective, Tuning, transfer_cycles
+from .tiling import LEAST_TRAFFIC, Objective, Tuning
 from .workload import Layer
 
 
@@ -36,15 +37,22 @@ def row_stationary(
     """Return the layer group after group, or some groups at a time where one does not fill the array.
 
     The mapping is the one with the least cost of moves outside the array, or of all moves by the technology's prices
-    if `tuning` asks for the least energy. Zero inputs are known from the layer's activations or their density; without
-    gating they are multiplied as well.
+    if `tuning` asks for the least energy; for the fewest cycles the fastest ones are tried as well. Zero inputs are
+    known from the layer's activations or their density; without gating they are multiplied as well.
     """
     require_memories(accelerator)
     problem = Problem(layer, array, accelerator, widths_of(layer, accelerator))
     prices = Prices()
     if tuning.objective is Objective.ENERGY and tuning.technology is not None:
         prices = Prices.of(tuning.technology, accelerator)
-    mapping = find_mapping(problem, prices)
+    run = _run(problem, find_mapping(problem, prices))
+    if tuning.objective is Objective.CYCLES:
+        run = min(run, _run(problem, find_mapping(problem, prices, least_share=1.0)), key=lambda run: run.cycles)
+    return run
+
+
+def _run(problem: Problem, mapping: Mapping) -> LayerRun:
+    layer, array = problem.layer, problem.array
     gated = round(layer.macs * (1 - layer.activation_density)) if array.has_gating else 0
     performed = layer.macs - gated
     accesses = (*_registers(mapping, performed), *_network(mapping), *_buffers(mapping), *_dram(mapping))
@@ -52,7 +60,7 @@ def row_stationary(
         layer,
         int(mapping.cycles[0]),
         _stalls(mapping, accesses),
-        Counts(products(layer, accelerator, performed), accesses).merged(),
+        Counts(products(layer, problem.accelerator, performed), accesses).merged(),
         array.rows * array.columns,
         gated_macs=gated,
         mapping=str(mapping),

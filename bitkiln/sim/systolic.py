@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ._dense import buffer_access, dense_run
+from ._dense import Edge, dense_run
+from ._tile_time import OnChip
 from ._tiles import NOTHING_STAYS, Residence, Setting, Tilings, Whole
-from .accelerator import Accelerator, Dataflow, Operand, Systolic
+from .accelerator import Accelerator, Dataflow, Systolic
 from .counts import Access, Role
 from .engine import LayerRun, register_access, require_memories, widths_of
 from .tiling import LEAST_TRAFFIC, Tiling, Tuning, best_tiling
@@ -27,9 +28,15 @@ def systolic(
     require_memories(accelerator)
     filter_unit, channel_unit = _units(layer, array)
     setting = Setting(layer, widths_of(layer, accelerator), accelerator, filter_unit, channel_unit, resident)
-    tiling = best_tiling(setting, lambda tiles: tiled_cycles(layer, array, tiles), tuning)
-    accesses = (*_array(setting, array, tiling), *_registers(setting, array, tiling))
-    return dense_run(setting, tiling, accesses, array.rows * array.columns, compute_cycles(layer, array))
+    on_chip = OnChip(
+        lambda tiles: tiled_cycles(layer, array, tiles),
+        lambda tiles: _edge(layer, array, tiles).bits(setting.widths),
+        compute_cycles(layer, array),
+    )
+    tiling = best_tiling(setting, on_chip, tuning)
+    edge = _edge(layer, array, tiling.tilings)
+    accesses = (*edge.accesses(setting), *_registers(setting, array, tiling))
+    return dense_run(setting, tiling, accesses, array.rows * array.columns, on_chip.fewest_cycles)
 
 
 def compute_cycles(layer: Layer, array: Systolic) -> int:
@@ -108,29 +115,20 @@ def position_folds(layer: Layer, tiles: Tilings, cells: int) -> Whole:
     return np.where(parts > 1, by_rows, by_image)
 
 
-def _array(setting: Setting, array: Systolic, tiling: Tiling) -> Iterable[Access]:
+def _edge(layer: Layer, array: Systolic, tiles: Tilings) -> Edge:
     """What enters and leaves the array's edges: values that pass from cell to cell are read from memory once."""
-    layer, widths, tiles = setting.layer, setting.widths, tiling.tilings
-    taps, filters = int(_tap_folds(layer, array, tiles)[0]), int(_filter_folds(layer, array, tiles)[0])
-    position_tiles, filter_tiles, channel_tiles = (
-        int(count[0]) for count in (tiles.position_tiles, tiles.filter_tiles, tiles.channel_tiles)
-    )
     windows = layer.positions * layer.taps * layer.groups
+    filters = _filter_folds(layer, array, tiles)
     match array.dataflow:
         case Dataflow.WEIGHT_STATIONARY:
-            weights, activations, sums = layer.weight_count * position_tiles, windows * filters, taps
+            loads, sums = tiles.position_tiles, _tap_folds(layer, array, tiles)
         case Dataflow.OUTPUT_STATIONARY:
-            folds = int(position_folds(layer, tiles, array.rows)[0])
-            weights, activations, sums = layer.weight_count * folds, windows * filters, channel_tiles
+            loads, sums = position_folds(layer, tiles, array.rows), tiles.channel_tiles
         case Dataflow.INPUT_STATIONARY:
-            folds = int(position_folds(layer, tiles, array.columns)[0])
-            weights, activations, sums = layer.weight_count * folds, windows * filter_tiles, taps
+            loads, sums = position_folds(layer, tiles, array.columns), _tap_folds(layer, array, tiles)
+            filters = tiles.filter_tiles
     outputs = layer.output_count
-    yield buffer_access(setting, Operand.WEIGHTS, Role.WEIGHTS, widths.weight, weights, 0)
-    yield buffer_access(setting, Operand.ACTIVATIONS, Role.ACTIVATIONS, widths.activation, activations, 0)
-    yield buffer_access(
-        setting, Operand.OUTPUTS, Role.PARTIAL_SUMS, widths.accumulator, outputs * (sums - 1), outputs * sums
-    )
+    return Edge(layer.weight_count * loads, windows * filters, outputs * (sums - 1), outputs * sums)
 
 
 def _registers(setting: Setting, array: Systolic, tiling: Tiling) -> Iterable[Access]:

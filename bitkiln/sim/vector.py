@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ._dense import buffer_access, dense_run
+from ._dense import Edge, dense_run
+from ._tile_time import OnChip
 from ._tiles import NOTHING_STAYS, Residence, Setting, Tilings, Whole
-from .accelerator import Accelerator, Operand, Vector
+from .accelerator import Accelerator, Vector
 from .counts import Access, Role
 from .engine import LayerRun, register_access, require_memories, widths_of
 from .systolic import fold_sum
@@ -26,9 +27,15 @@ def vector(
     require_memories(accelerator)
     widths = widths_of(layer, accelerator)
     setting = Setting(layer, widths, accelerator, array.output_lanes, array.input_lanes, resident)
-    tiling = best_tiling(setting, lambda tiles: tiled_cycles(layer, array, tiles), tuning)
-    accesses = (*_array(setting, array, tiling), *_registers(setting, tiling))
-    return dense_run(setting, tiling, accesses, array.input_lanes * array.output_lanes, compute_cycles(layer, array))
+    on_chip = OnChip(
+        lambda tiles: tiled_cycles(layer, array, tiles),
+        lambda tiles: _edge(layer, array, tiles).bits(widths),
+        compute_cycles(layer, array),
+    )
+    tiling = best_tiling(setting, on_chip, tuning)
+    edge = _edge(layer, array, tiling.tilings)
+    accesses = (*edge.accesses(setting), *_registers(setting, tiling))
+    return dense_run(setting, tiling, accesses, array.input_lanes * array.output_lanes, on_chip.fewest_cycles)
 
 
 def compute_cycles(layer: Layer, array: Vector) -> int:
@@ -45,20 +52,14 @@ def tiled_cycles(layer: Layer, array: Vector, tiles: Tilings) -> Whole:
     return layer.groups * layer.positions * math.prod(layer.kernel) * channel_folds * filter_folds
 
 
-def _array(setting: Setting, array: Vector, tiling: Tiling) -> Iterable[Access]:
+def _edge(layer: Layer, array: Vector, tiles: Tilings) -> Edge:
     """A block of weights stays in the lanes while a tile's pixels pass; sums of channel folds meet in the buffer."""
-    layer, widths, tiles = setting.layer, setting.widths, tiling.tilings
     channels = layer.channels // layer.groups
-    sums = int(fold_sum(channels, tiles.channels, tiles.channel_tiles, array.input_lanes)[0])
-    folds = int(fold_sum(layer.group_filters, tiles.filters, tiles.filter_tiles, array.output_lanes)[0])
-    sums *= math.prod(layer.kernel)
+    sums = fold_sum(channels, tiles.channels, tiles.channel_tiles, array.input_lanes) * math.prod(layer.kernel)
+    folds = fold_sum(layer.group_filters, tiles.filters, tiles.filter_tiles, array.output_lanes)
     windows, outputs = layer.positions * layer.taps * layer.groups, layer.output_count
-    weights = layer.weight_count * int(tiles.position_tiles[0])
-    yield buffer_access(setting, Operand.WEIGHTS, Role.WEIGHTS, widths.weight, weights, 0)
-    yield buffer_access(setting, Operand.ACTIVATIONS, Role.ACTIVATIONS, widths.activation, windows * folds, 0)
-    yield buffer_access(
-        setting, Operand.OUTPUTS, Role.PARTIAL_SUMS, widths.accumulator, outputs * (sums - 1), outputs * sums
-    )
+    loads = layer.weight_count * tiles.position_tiles
+    return Edge(loads, windows * folds, outputs * (sums - 1), outputs * sums)
 
 
 def _registers(setting: Setting, tiling: Tiling) -> Iterable[Access]:

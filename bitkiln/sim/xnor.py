@@ -16,10 +16,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ._dense import dense_run
-from ._tiles import NOTHING_STAYS, Residence, Setting
-from .accelerator import Accelerator, Operand, Vector, Xnor
-from .counts import Access, Arithmetic, Counts, Level, Memory, Operation, Purpose, Role
+from bitkiln.ir import ToolError
+
+from ._dense import Edge, dense_run
+from ._tile_time import OnChip
+from ._tiles import NOTHING_STAYS, Residence, Setting, Tilings
+from .accelerator import Accelerator, Vector, Xnor
+from .counts import Access, Arithmetic, Counts, Operation, Purpose, Role
 from .engine import LayerRun, register_access, require_memories, unmappable, widths_of
 from .systolic import fold_sum, position_folds
 from .tiling import LEAST_TRAFFIC, Tiling, Tuning, best_tiling
@@ -47,10 +50,10 @@ def xnor(
             why = f"its {what} have {bits} bits, and an XNOR multiplies one bit with one"
             raise unmappable(layer, accelerator, why, OTHER_ENGINES)
     setting, tiling = _tiled(layer, engine, accelerator, tuning, resident)
-    accesses = (*_array(setting, engine, tiling), *_registers(setting, engine, tiling))
+    edge = _edge(layer, engine, tiling.tilings)
+    accesses = (*edge.accesses(setting), *_registers(setting, engine, edge))
     cycles = compute_cycles(layer, _as_vector(engine)) + pipeline_cycles(engine)
-    fitted = replace(tiling, compute_cycles=tiling.compute_cycles + pipeline_cycles(engine))
-    run = dense_run(setting, fitted, accesses, engine.word_bits * engine.lanes, cycles)
+    run = dense_run(setting, tiling, accesses, engine.word_bits * engine.lanes, cycles)
     return replace(run, counts=Counts(tuple(_arithmetic(setting, engine)), run.counts.accesses))
 
 
@@ -66,20 +69,30 @@ def _as_vector(engine: Xnor) -> Vector:
 def _tiled(
     layer: Layer, engine: Xnor, accelerator: Accelerator, tuning: Tuning, resident: Residence
 ) -> tuple[Setting, Tiling]:
-    """Tiles with all channels, whose sums never leave the lanes; if none fits, tiles whose sums do."""
+    """The better of two ways: tiles with all channels, whose sums never leave the lanes, and tiles whose sums do."""
     widths = widths_of(layer, accelerator)
     done = replace(widths, accumulator=widths.output)
-    channels = layer.channels // layer.groups
-    setting = Setting(layer, done, accelerator, engine.lanes, channels, resident)
-    tiling = _best(setting, engine, tuning)
-    if int(tiling.tilings.channel_tiles[0]) > 1:
-        setting = Setting(layer, widths, accelerator, engine.lanes, engine.word_bits, resident)
-        tiling = _best(setting, engine, tuning)
-    return setting, tiling
+    whole = Setting(layer, done, accelerator, engine.lanes, resident=resident, has_all_channels=True)
+    cut = Setting(layer, widths, accelerator, engine.lanes, engine.word_bits, resident)
+    try:
+        found = whole, _best(whole, engine, tuning)
+    except ToolError:  # too small; what would do is said for the smallest tile
+        return cut, _best(cut, engine, tuning)
+    try:
+        other = cut, _best(cut, engine, tuning)
+    except ToolError:
+        return found
+    return min(found, other, key=lambda way: (way[1].cost, way[1].cycles))
 
 
 def _best(setting: Setting, engine: Xnor, tuning: Tuning) -> Tiling:
-    return best_tiling(setting, lambda tiles: tiled_cycles(setting.layer, _as_vector(engine), tiles), tuning)
+    layer = setting.layer
+    array = OnChip(
+        lambda tiles: tiled_cycles(layer, _as_vector(engine), tiles) + pipeline_cycles(engine),
+        lambda tiles: _edge(layer, engine, tiles).bits(setting.widths),
+        compute_cycles(layer, _as_vector(engine)) + pipeline_cycles(engine),
+    )
+    return best_tiling(setting, array, tuning)
 
 
 def _words(layer: Layer, engine: Xnor) -> Iterator[tuple[int, int]]:
@@ -112,39 +125,20 @@ def popcount_tree(bits: int) -> Iterator[tuple[int, int]]:
         terms, width = terms - terms // 2, width + 1
 
 
-def _loads(setting: Setting, engine: Xnor, tiling: Tiling) -> int:
-    """Weights that are read into lanes: each as often as pixels come in groups of `accumulators`."""
-    groups = int(position_folds(setting.layer, tiling.tilings, engine.accumulators)[0])
-    return setting.layer.weight_count * groups
+def _edge(layer: Layer, engine: Xnor, tiles: Tilings) -> Edge:
+    """A word of activations is read for all lanes at once, one of weights for as many pixels as a lane has sums."""
+    windows = layer.positions * layer.taps * layer.groups
+    folds = fold_sum(layer.group_filters, tiles.filters, tiles.filter_tiles, engine.lanes)
+    loads = layer.weight_count * position_folds(layer, tiles, engine.accumulators)
+    visits = layer.output_count * tiles.channel_tiles
+    return Edge(loads, windows * folds, visits - layer.output_count, visits)
 
 
-def _filter_folds(setting: Setting, engine: Xnor, tiling: Tiling) -> int:
-    tiles = tiling.tilings
-    return int(fold_sum(setting.layer.group_filters, tiles.filters, tiles.filter_tiles, engine.lanes)[0])
-
-
-def _array(setting: Setting, engine: Xnor, tiling: Tiling) -> Iterator[Access]:
-    """A word of activations is read for all lanes at once; finished bits are written."""
-    layer, tiles, accelerator = setting.layer, tiling.tilings, setting.accelerator
-    windows = layer.positions * layer.taps * layer.groups * _filter_folds(setting, engine, tiling)
-    visits = layer.output_count * int(tiles.channel_tiles[0])
-    rows = (
-        (Operand.WEIGHTS, Role.WEIGHTS, setting.widths.weight, _loads(setting, engine, tiling), 0),
-        (Operand.ACTIVATIONS, Role.ACTIVATIONS, setting.widths.activation, windows, 0),
-        (Operand.OUTPUTS, Role.PARTIAL_SUMS, setting.widths.accumulator, visits - layer.output_count, visits),
-    )
-    for operand, role, bits, reads, writes in rows:
-        sram = accelerator.memory(operand)
-        assert sram is not None, "checked by require_memories"
-        yield Access(Memory(operand.value, Level.SRAM, role, sram.bank_bits, bits), reads, writes)
-
-
-def _registers(setting: Setting, engine: Xnor, tiling: Tiling) -> Iterator[Access]:
+def _registers(setting: Setting, engine: Xnor, edge: Edge) -> Iterator[Access]:
     """The lanes' words and sums, and the thresholds. A held word drives its gates: it is accessed when it changes."""
     layer, width = setting.layer, setting.accelerator.numbers.accumulator_bits
     words = sum(count for _, count in _words(layer, engine)) * layer.output_count
-    filters = _filter_folds(setting, engine, tiling)
-    loads, windows = _loads(setting, engine, tiling), layer.positions * layer.taps * layer.groups * filters
+    loads, windows = int(edge.weights[0]), int(edge.activations[0])
     yield register_access(Role.WEIGHTS, 1, loads, loads, engine.word_bits)
     yield register_access(Role.ACTIVATIONS, 1, windows, windows, engine.word_bits)
     yield register_access(Role.ACCUMULATOR, width, words, words, engine.accumulators)

@@ -18,7 +18,8 @@ import numpy as np
 from bitkiln.ir.coding import Stored, stored
 
 from ._dense import dense_run
-from ._tiles import NOTHING_STAYS, Residence, Setting
+from ._tile_time import OnChip
+from ._tiles import NOTHING_STAYS, Residence, Setting, Tilings, Whole
 from .accelerator import Accelerator, Operand, ZeroSkip
 from .counts import Access, Counts, Level, Memory, Role
 from .engine import LayerRun, Stall, StallCause, dram_access, products, register_access, require_memories, widths_of
@@ -26,6 +27,8 @@ from .sparsity import SEED, Operands, masks
 from .tiling import LEAST_TRAFFIC, Tiling, Tuning, best_tiling
 from .workload import Layer
 from .zero_work import ElementTile, ZeroWork, element_tile, zero_work
+
+_HELD = {Role.WEIGHTS: Operand.WEIGHTS, Role.ACTIVATIONS: Operand.ACTIVATIONS, Role.PARTIAL_SUMS: Operand.OUTPUTS}
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def zero_skip(
     require_memories(accelerator)
     job = _job(layer, engine, accelerator, resident, seed)
     work, elements = job.work, engine.filter_lanes * engine.position_lanes
-    tiling = best_tiling(job.setting, lambda tiles: np.full(len(tiles.filters), work.cycles), tuning)
+    tiling = best_tiling(job.setting, _on_chip(job), tuning)
     array = (*_buffers(job), *_registers(job))
     run = dense_run(job.setting, tiling, [_of_operand(access) for access in array], elements, work.cycles)
     compute = -(-work.cycled // elements)
@@ -77,6 +80,21 @@ def zero_skip(
     )
 
 
+def _on_chip(job: _Job) -> OnChip:
+    """What the elements do does not depend on the tiles in the buffers."""
+    bits = {operand: [0, 0] for operand in Operand}
+    for access in map(_of_operand, _buffers(job)):
+        operand = _HELD[access.memory.role]
+        bits[operand][0] += access.read_bits
+        bits[operand][1] += access.written_bits
+
+    def moved(tiles: Tilings) -> dict[Operand, tuple[Whole, Whole]]:
+        ones = np.ones(len(tiles.filters), np.int64)
+        return {operand: (reads * ones, writes * ones) for operand, (reads, writes) in bits.items()}
+
+    return OnChip(lambda tiles: np.full(len(tiles.filters), job.work.cycles), moved, job.work.cycles)
+
+
 def _job(layer: Layer, engine: ZeroSkip, accelerator: Accelerator, resident: Residence, seed: int) -> _Job:
     widths = widths_of(layer, accelerator)
     weights, activations, tile, work = _worked(Operands.of(layer), engine, widths.weight, widths.activation, seed)
@@ -86,7 +104,7 @@ def _job(layer: Layer, engine: ZeroSkip, accelerator: Accelerator, resident: Res
         weight=max(1, -(-weights.bits // layer.weight_count)),
         activation=max(1, -(-activations.bits // layer.input_count)),
     )
-    setting = Setting(layer, room, accelerator, engine.filter_lanes, layer.channels // layer.groups, resident)
+    setting = Setting(layer, room, accelerator, engine.filter_lanes, resident=resident)
     return _Job(setting, engine, weights, activations, tile, work)
 
 

@@ -13,8 +13,9 @@ from hypothesis import given
 
 from bitkiln.ir import ToolError
 from bitkiln.ir.coding import Format
-from bitkiln.sim._row_search import LEAST_SHARE, Prices, all_sets, fewest_cycles, find_mapping
+from bitkiln.sim._row_search import Prices, all_sets, fewest_cycles, find_mapping
 from bitkiln.sim._rows import Problem
+from bitkiln.sim._tiles import LEAST_SHARE
 from bitkiln.sim.accelerator import Accelerator, Operand, RowStationary, Sram, find_accelerator
 from bitkiln.sim.counts import Level, Operation, Role
 from bitkiln.sim.energy import Kind

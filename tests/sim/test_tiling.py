@@ -12,11 +12,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bitkiln.ir import ToolError
-from bitkiln.sim._tiles import Residence, Setting, sizes
+from bitkiln.sim._orders import ORDERS, Loop
+from bitkiln.sim._tile_time import OnChip, transfer_cycles
+from bitkiln.sim._tiles import Residence, Setting, Tilings, Whole, sizes
 from bitkiln.sim.accelerator import Accelerator, Dram, Operand, find_accelerator
 from bitkiln.sim.engine import widths_of
 from bitkiln.sim.technologies import find_technology
-from bitkiln.sim.tiling import ORDERS, Loop, Objective, Tile, Tiling, Tuning, best_tiling, transfer_cycles
+from bitkiln.sim.tiling import Objective, Tile, Tiling, Tuning, best_tiling
 from bitkiln.sim.workload import Layer
 from tests.sim.networks import convolution, layers
 from tests.sim.tile_reference import Walk
@@ -29,7 +31,9 @@ def hardware(*kilobytes: float, is_double_buffered: bool = False) -> Accelerator
     accelerator = replace(find_accelerator("systolic-32"), dram=PLAIN_DRAM)
     kept = zip(accelerator.sram, kilobytes * (3 // len(kilobytes)), strict=True)
     srams = [
-        replace(sram, capacity_bytes=round(1024 * size), word_bits=8, is_double_buffered=is_double_buffered)
+        replace(
+            sram, capacity_bytes=round(1024 * size), word_bits=8, ports=1 << 20, is_double_buffered=is_double_buffered
+        )
         for sram, size in kept
     ]
     if len(kilobytes) == 1:
@@ -44,8 +48,16 @@ def setting(layer: Layer, accelerator: Accelerator, resident: Residence | None =
 def best(layer: Layer, accelerator: Accelerator, objective: Objective = Objective.TRAFFIC) -> Tiling:
     """The best tiling for an engine that takes a cycle for 16 products."""
     tuning = Tuning(objective, find_technology("45nm"))
-    cycles = -(-layer.macs // 16)
-    return best_tiling(setting(layer, accelerator), lambda tiles: np.full(len(tiles.filters), cycles), tuning)
+    return best_tiling(setting(layer, accelerator), steady(-(-layer.macs // 16)), tuning)
+
+
+def steady(cycles: int) -> OnChip:
+    """An engine to which all tilings are alike, with memories whose ports are never busy."""
+
+    def none(tiles: Tilings) -> dict[Operand, tuple[Whole, Whole]]:
+        return dict.fromkeys(Operand, (0 * tiles.filters, 0 * tiles.filters))
+
+    return OnChip(lambda tiles: np.full(len(tiles.filters), cycles), none, cycles)
 
 
 def best_if_any(layer: Layer, accelerator: Accelerator, objective: Objective = Objective.TRAFFIC) -> Tiling | None:
@@ -226,10 +238,9 @@ def test_whole_groups_go_together() -> None:
 def test_what_stays_is_not_fetched() -> None:
     layer = convolution(14, 8, 8, 3)
     accelerator = hardware(64, 64, 64)
-    compute = lambda tiles: np.full(len(tiles.filters), 1000)  # noqa: E731
-    nothing = best_tiling(setting(layer, accelerator), compute)
+    nothing = best_tiling(setting(layer, accelerator), steady(1000))
     stays = Residence(has_input=True, has_output=True, has_weights=True)
-    everything = best_tiling(setting(layer, accelerator, stays), compute)
+    everything = best_tiling(setting(layer, accelerator, stays), steady(1000))
     assert (nothing.weight_reads, nothing.activation_reads, nothing.output_writes) == (576, 1568, 1152)
     assert (everything.weight_reads, everything.activation_reads, everything.output_writes) == (0, 0, 0)
     assert everything.cycles == 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from bitkiln.sim.tiling import Loop
+from bitkiln.sim._orders import Loop
 from bitkiln.sim.workload import Layer
 
 
