@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bitkiln.boards import Resources
-from bitkiln.ir import Plan, fail, from_plain, load_graph, save_graph, to_plain, write_whole
-from bitkiln.passes import Context, Progress, accuracy, no_progress, run_passes
+from bitkiln.ir import Graph, Plan, fail, from_plain, load_graph, save_graph, to_plain, write_whole
+from bitkiln.passes import Canonicalise, Context, Pass, Progress, Tune, accuracy, no_progress, run_passes
 from bitkiln.passes.schedule import schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
@@ -29,6 +29,7 @@ from .steps import Step, digest_of, file_digest, package_digest, source_digest
 FLOAT_GRAPH = "model.graph.safetensors"
 IMPORTED = "import.json"
 GRAPH = "compressed.graph.safetensors"
+KILN = "compressed.kiln"
 ACCURACY = "accuracy.json"
 CYCLES = "cycles.json"
 TRAINING = ".training"
@@ -50,7 +51,10 @@ class Counted:
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Accuracies (0 to 1) on `images` test images."""
+    """Accuracies (0 to 1) on `images` test images.
+
+    `float_` is that of the model as it came, or as the passes trained it before the first one that compresses.
+    """
 
     float_: float
     golden: float
@@ -141,14 +145,23 @@ class Pipeline:
         checkpoints = FileCheckpoints(self.folder / TRAINING / digest_of([self._compress_key(), package_digest()]))
         checkpoints.clear_others()
         context = Context(calibration, train_x, train_y, 0, graph, self.progress, checkpoints)
-        compressed = run_passes(graph, self.project.passes, context)
+        trained = graph
+        is_float = True
+
+        def on_step(step: Pass, result: Graph) -> None:
+            nonlocal trained, is_float
+            is_float = is_float and isinstance(step, Tune | Canonicalise)
+            trained = result if is_float else trained
+
+        compressed = run_passes(graph, self.project.passes, context, on_step)
         self.progress("accuracy", 0)
         test_x, test_y = self.test_set
-        tested = Accuracies(accuracy(graph, test_x, test_y), accuracy(compressed, test_x, test_y), len(test_x))
+        tested = Accuracies(accuracy(trained, test_x, test_y), accuracy(compressed, test_x, test_y), len(test_x))
         save_graph(compressed, self.folder / GRAPH)
+        save_graph(compressed, self.folder / KILN)
         self._write_json(ACCURACY, tested)
         checkpoints.clear_all()
-        return GRAPH, ACCURACY
+        return GRAPH, KILN, ACCURACY
 
     @property
     def test_set(self) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,8 @@ class Curve(Enum):
 class GradualPrune(Pass):
     """Prune to the densities of `prune` in `steps` steps, each followed by `tune`, the last by `last` if it is given.
 
-    Qualities need no curve: each step takes its part `k/n` of them.
+    Qualities need no curve: each step takes its part `k/n` of them. Where the trainings distil, the teacher is the
+    graph as it came, unless the context names another.
 
     >>> GradualPrune(Prune(density=0.05), Tune(epochs=2), steps=4).density_after(2)
     0.223606797749979
@@ -71,10 +72,11 @@ class GradualPrune(Pass):
 
     def run(self, graph: Graph, context: Context) -> Graph:
         """Return the pruned and trained graph; raises what Prune and Tune raise."""
+        teacher = context.teacher or graph
         for step in range(1, self.steps + 1):
             graph = self._goal(step).run(graph, context)
             tune = self.last if self.last and step == self.steps else self.tune
-            watched = replace(context, reference=graph, progress=self._progress(context, step))
+            watched = replace(context, reference=graph, teacher=teacher, progress=self._progress(context, step))
             graph = tune.run(graph, watched)
         return graph
 

@@ -51,7 +51,7 @@ def test_compress(tiny: Tiny, bitkiln: Run, tmp_path: Path) -> None:
     [
         (
             "quantize",
-            "error[unknown-pass]: --pass[0]: unknown pass 'quantize'\n  help: did you mean quantise? Known: ",
+            "error[unknown-pass]: --pass[0]: unknown pass 'quantize'\n  help: did you mean quantise or fake_quantise",
         ),
         ("", "error[unknown-pass]: --pass[0]: unknown pass ''\n  help: known: "),
         (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from bitkiln.frontend.pipeline import ACCURACY, FLOAT_GRAPH, GRAPH, IMPORTED, Accuracies, Built, Pipeline
+from bitkiln.frontend.pipeline import ACCURACY, FLOAT_GRAPH, GRAPH, IMPORTED, KILN, Accuracies, Built, Pipeline
 from bitkiln.frontend.project import load_project
 from bitkiln.ir import ToolError, load_graph
 from tests.projects import Outcome, Tiny
@@ -101,7 +101,7 @@ def test_force(project: Path, bitkiln: Run) -> None:
 
 def test_another_output_folder(project: Path, bitkiln: Run, tmp_path: Path) -> None:
     assert run(bitkiln, project, "-o", str(tmp_path / "other")) == list(FIRST_STEPS)
-    names = {FLOAT_GRAPH, IMPORTED, GRAPH, ACCURACY, "cycles.json"}
+    names = {FLOAT_GRAPH, IMPORTED, GRAPH, KILN, ACCURACY, "cycles.json"}
     for folder in (tmp_path / "other", project.parent / "build"):
         assert {file.name for file in folder.iterdir()} == {*names, ".steps"}
     assert all(
