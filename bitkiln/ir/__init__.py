@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .diagnostics import Diagnostic, Location, Severity, ToolError, fail, known_names
     from .golden import evaluate, evaluate_batches
     from .graph import Builder, Const, Graph, Input, Node, check_finite, prune_dead, single_input, verify
-    from .kiln import decode_kiln, encode_kiln, load_kiln, stored_records
+    from .kiln import decode_kiln, encode_kiln, encode_with_records, load_kiln, stored_records
     from .numbers import Bipolar, Codebook, Float, Int, Number, Ternary, parse_number
     from .plan import Plan, Stage, Stream
     from .ranges import code_ranges, exact_dtype, is_quantised, product_range
@@ -40,6 +40,7 @@ _HOME = {
     "verify": "graph",
     "decode_kiln": "kiln",
     "encode_kiln": "kiln",
+    "encode_with_records": "kiln",
     "load_kiln": "kiln",
     "stored_records": "kiln",
     "Bipolar": "numbers",
@@ -104,6 +105,7 @@ __all__ = [
     "code_ranges",
     "decode_kiln",
     "encode_kiln",
+    "encode_with_records",
     "evaluate",
     "evaluate_batches",
     "exact_dtype",

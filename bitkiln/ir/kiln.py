@@ -28,7 +28,13 @@ def encode_kiln(graph: Graph) -> bytes:
 
 def stored_records(graph: Graph) -> dict[str, Record]:
     """Return how each constant is stored in the container, by name."""
-    return {const.name: record for const, record in zip(graph.consts, _written(graph)[1], strict=True)}
+    return encode_with_records(graph)[1]
+
+
+def encode_with_records(graph: Graph) -> tuple[bytes, dict[str, Record]]:
+    """Return both: the container's bytes, and how each constant is stored there."""
+    content, records = _written(graph)
+    return content, {const.name: record for const, record in zip(graph.consts, records, strict=True)}
 
 
 def decode_kiln(data: bytes, where: str) -> Graph:

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 from bitkiln.boards import Board, Resource, Resources
-from bitkiln.ir import Graph, encode_kiln
+from bitkiln.ir import Graph
 from bitkiln.ir.coding import STORAGE_RULE
 
 from .counts import Access, Arithmetic, Level
 from .design import Design, Layer, Link, MemoryUse
 from .energy import Kind, KindEnergy
+from .footprint import WORK_RULE, Footprint
 from .technology import RULES, Technology
 
 Plain = dict[str, object]
@@ -47,15 +48,23 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Storage:
-    """Bytes of the network, by `STORAGE_RULE`."""
+    """What the imported network takes, and the compressed one, by `STORAGE_RULE` and `WORK_RULE`."""
 
-    dense_bytes: int
-    stored_bytes: int
+    before: Footprint
+    after: Footprint
 
     @classmethod
     def of(cls, dense: Graph, stored: Graph) -> Storage:
         """`dense` is the float network, `stored` the compressed one."""
-        return cls(4 * dense.params, len(encode_kiln(stored)))
+        return cls(Footprint.of(dense), Footprint.of(stored))
+
+    @property
+    def dense_bytes(self) -> int:
+        return 4 * self.before.params
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.after.stored_bytes
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,10 @@ def _plain(report: Report) -> Plain:
         "storage": {
             "dense_bytes": storage.dense_bytes if storage else None,
             "stored_bytes": storage.stored_bytes if storage else None,
+            "before": storage.before.to_plain() if storage else None,
+            "after": storage.after.to_plain() if storage else None,
             "rule": STORAGE_RULE,
+            "work_rule": WORK_RULE,
         },
         "cycles": {
             "latency": design.latency_cycles if design else None,

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import jinja2
 
+from bitkiln.ir.coding import STORAGE_RULE
+
 from ._cards import cards
 from ._flow import flow
 from ._format import NONE, NOT_RUN, count_text, energy_text, percent_text
 from ._report_charts import charts
 from ._tables import Cell, count_rows, number_cell, price_rows, text_cell
 from .design import Layer
+from .footprint import COLUMNS, WORK_RULE, TensorFootprint, side_by_side
 from .report import Report
 from .technology import RULES
 
@@ -45,6 +48,11 @@ def render_html(report: Report) -> str:
         cards=cards(report),
         charts=charts(report),
         layers=[_layer_row(layer) for layer in design.layers] if design else [],
+        comparison=side_by_side(report.storage.before, report.storage.after) if report.storage else [],
+        tensor_columns=COLUMNS,
+        tensors=[_tensor_row(tensor) for tensor in report.storage.after.tensors] if report.storage else [],
+        storage_rule=STORAGE_RULE,
+        work_rule=WORK_RULE,
         flow=flow(design, NOT_RUN),
         counts=count_rows(design.activity.total, design.technology) if design else [],
         prices=price_rows(design.technology) if design else [],
@@ -73,6 +81,12 @@ def _subtitle(report: Report) -> str:
     parts = [report.model.input, report.model.output]
     text = " → ".join(part for part in parts if part)
     return f"{text} on {report.board.title}" if report.board else text
+
+
+def _tensor_row(tensor: TensorFootprint) -> list[Cell]:
+    return [
+        text_cell(value) if isinstance(value, str) else number_cell(value, count_text(value)) for value in tensor.cells
+    ]
 
 
 def _layer_row(layer: Layer) -> LayerRow:

@@ -60,7 +60,7 @@ def test_page_is_well_formed_and_refers_to_nothing(full: Report) -> None:
         assert reference not in text
     assert page.tags.count("svg") == 8 + 1  # charts and the graph
     layers = [value for tag, name, value in page.attributes if (tag, name) == ("table", "id")]
-    assert layers == ["layers", "counts", "prices"]
+    assert layers == ["tensors", "layers", "counts", "prices"]
 
 
 def test_page_shows_the_numbers(full: Report, design: Design) -> None:
@@ -98,7 +98,7 @@ def test_bars_have_the_sizes_of_the_numbers(full: Report, design: Design) -> Non
 def test_bare_page_says_not_run(bare: Report) -> None:
     page = Page(render_html(bare))
     assert page.tags.count("svg") == 0
-    assert page.text.count("not run") == 9 + 8 + 3  # cards, charts, and the three sections below
+    assert page.text.count("not run") == 9 + 8 + 4  # cards, charts, and the four sections below
     assert "None" not in page.text
 
 

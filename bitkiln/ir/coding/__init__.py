@@ -7,7 +7,7 @@ from ._cursor import DamagedFileError
 from .bits import pack_bits, packed_bytes, unpack_bits
 from .huffman import LENGTH_LIMIT, code_lengths, huffman_decode, huffman_encode
 from .kiln import MAGIC, MAX_TEXT_BYTES, STORAGE_RULE, VERSION, Container, is_kiln, read_kiln, write_kiln
-from .layouts import RUN_BITS, BitMap, Compressed, Format, Order, Stored, stored
+from .layouts import RUN_BITS, BitMap, Compressed, Format, Mask, Order, Stored, best_run_length, stored
 from .relative import MAX_GAP_BITS, MIN_GAP_BITS, Relative, relative_decode, relative_encode
 from .stream import Form
 from .tensor import SMALLEST, Encoding, Packing, Record, StoredTensor
@@ -29,12 +29,14 @@ __all__ = [
     "Encoding",
     "Form",
     "Format",
+    "Mask",
     "Order",
     "Packing",
     "Record",
     "Relative",
     "Stored",
     "StoredTensor",
+    "best_run_length",
     "code_lengths",
     "huffman_decode",
     "huffman_encode",

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bits import Elements
+from .relative import MAX_GAP_BITS, MIN_GAP_BITS
 
 Mask = NDArray[np.bool_]
 
@@ -76,6 +77,17 @@ def stored(mask: Mask, bits: int, format_: Format, run_bits: int = RUN_BITS) -> 
             return _compressed(nonzeros, mask.size // rows, rows, bits)
         case _:
             assert_never(format_)
+
+
+def best_run_length(mask: Mask, bits: int) -> tuple[int, Stored]:
+    """Return the width of run lengths, 2 to 16 bits, with which the tensor takes the fewest bits, and what it takes."""
+    nonzeros = int(np.count_nonzero(mask))
+    runs, often = np.unique(np.diff(np.flatnonzero(mask), prepend=-1) - 1, return_counts=True)
+    sizes = []
+    for run_bits in range(MIN_GAP_BITS, MAX_GAP_BITS + 1):
+        kept = nonzeros + int(((runs >> run_bits) * often).sum())
+        sizes.append((run_bits, Stored(kept * bits, kept * run_bits, kept)))
+    return min(sizes, key=lambda size: size[1].bits)
 
 
 def _bitmap(nonzeros: int, count: int, bits: int) -> Stored:
