@@ -13,18 +13,25 @@ from .workload import Layer, LayerKind, Workload
 
 _CONVOLUTION = ("height", "width", "kernel height", "kernel width", "channels", "filters", "stride")
 _PRODUCT = ("M", "N", "K")
+_DEPTHWISE = "DP"
+"""What the name of a layer contains that SCALE-Sim repeats for every channel."""
 _SPARSITY = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
-_DENSITIES = ("weight density", "activation density")
+_WEIGHTS, _ACTIVATIONS, _GROUPS = "weight density", "activation density", "groups"
+_BATCH = ("batch", "batch size")
+_OURS = (_WEIGHTS, _ACTIVATIONS, _GROUPS, *_BATCH)
+"""Columns that are found by their names, wherever they stand."""
 _HINT = "a line is: name, height, width, kernel height, kernel width, channels, filters, stride; or: name, M, N, K"
 
 
 def read_topology(path: Path, batch: int = 1) -> Workload:
     """Return the layers of a SCALE-Sim topology file, whose first line names the columns.
 
-    Nothing is padded and output sizes are rounded up, as its own files expect. A layer reads the output of the one
-    before it if the number of values is the same. A last column `N:M` is the share of weights that are not zero;
-    columns that the first line calls "weight density" and "activation density" have shares from 0 to 1.
-    Raises `missing-file`, and `bad-topology` with the line's number.
+    Nothing is padded and output sizes are rounded up, as its own files expect; `#` begins a comment. A layer reads the
+    output of the one before it if the number of values is the same. As there, a name with `DP` in it is a depthwise
+    layer: so many filters for each channel. A last column `N:M` is the share of weights that are not zero; columns that
+    the first line calls "weight density" and "activation density" have shares from 0 to 1, one called "groups" divides
+    channels and filters, one called "batch" is the batch of its layer. Raises `missing-file`, and `bad-topology` with
+    the line's number.
     """
     try:
         text = path.read_text("utf-8")
@@ -47,9 +54,9 @@ def parse_topology(text: str, where: str, batch: int = 1) -> Workload:
     layers: list[Layer] = []
     for line, cells in body:
         try:
-            sizes, densities = _split_densities(header, cells)
+            sizes, ours = _split_ours(header, cells)
             layer = _product(sizes, batch) if is_product else _convolution(sizes, batch)
-            layer = _with_densities(layer, densities)
+            layer = _with_ours(layer, ours)
         except ToolError as error:
             raise _bad(where, line, error.diagnostics[0].message) from None
         layers.append(_linked(layer, layers))
@@ -60,8 +67,8 @@ def parse_topology(text: str, where: str, batch: int = 1) -> Workload:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Lines with something on them, from 1, as cells; the comma that ends each line there makes no cell."""
-    for number, line in enumerate(text.splitlines(), 1):
-        cells = [cell.strip() for cell in line.split(",")]
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        cells = [cell.strip() for cell in line.partition("#")[0].split(",")]
         while cells and not cells[-1]:
             cells.pop()
         if cells:
@@ -96,14 +103,11 @@ def _density(cells: list[str]) -> tuple[list[str], float | None]:
     return cells[:-1], kept / of
 
 
-def _split_densities(header: list[str], cells: list[str]) -> tuple[list[str], list[float | None]]:
-    """Split off the cells of the columns that are called densities: of weights and of activations, None without one."""
-    places = [next((at for at, cell in enumerate(header) if cell.lower() == name), None) for name in _DENSITIES]
-    densities: list[float | None] = []
-    for name, at in zip(_DENSITIES, places, strict=True):
-        text = cells[at] if at is not None and at < len(cells) else ""
-        densities.append(_share(name, text) if text else None)
-    return [cell for at, cell in enumerate(cells) if at not in places], densities
+def _split_ours(header: list[str], cells: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Split off the cells of the columns that are found by their names."""
+    places = {cell.lower(): at for at, cell in enumerate(header) if cell.lower() in _OURS}
+    found = {name: cells[at] for name, at in places.items() if at < len(cells) and cells[at]}
+    return [cell for at, cell in enumerate(cells) if at not in places.values()], found
 
 
 def _share(name: str, text: str) -> float:
@@ -112,11 +116,19 @@ def _share(name: str, text: str) -> float:
     return float(text)
 
 
-def _with_densities(layer: Layer, densities: list[float | None]) -> Layer:
-    weights, activations = densities
-    if weights is None:
-        weights = layer.given_weight_density
-    return replace(layer, given_weight_density=weights, given_activation_density=activations)
+def _with_ours(layer: Layer, ours: dict[str, str]) -> Layer:
+    if _GROUPS in ours:
+        layer = replace(layer, groups=_numbers([ours[_GROUPS]], (_GROUPS,))[0])
+    elif _DEPTHWISE in layer.name and layer.kind is LayerKind.CONVOLUTION:
+        layer = replace(layer, groups=layer.channels, filters=layer.filters * layer.channels)
+    for name in _BATCH:
+        if name in ours:
+            layer = replace(layer, batch=_numbers([ours[name]], (name,))[0] * layer.batch)
+    if _WEIGHTS in ours:
+        layer = replace(layer, given_weight_density=_share(_WEIGHTS, ours[_WEIGHTS]))
+    if _ACTIVATIONS in ours:
+        layer = replace(layer, given_activation_density=_share(_ACTIVATIONS, ours[_ACTIVATIONS]))
+    return layer
 
 
 def _convolution(cells: list[str], batch: int) -> Layer:

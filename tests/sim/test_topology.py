@@ -39,6 +39,43 @@ def test_blank_lines_and_missing_last_commas_are_nothing() -> None:
     assert (layer.name, layer.stride) == ("a", (2, 2))
 
 
+def test_scalesims_own_habits() -> None:
+    """Tabs and names of digits, comments behind the last comma, depthwise layers by their name, a byte order mark."""
+    text = (
+        "\ufeff"
+        + HEAD
+        + "\t1,14,14,3,3,8,1,1,#dw\n# all of it\nDP2, 14, 14, 3, 3, 8, 2, 2,\nConv3, 6, 6, 1, 1, 16, 4, 1\n"
+    )
+    first, depthwise, last = parse_topology(text, "mobilenet.csv").layers
+    assert (first.name, first.groups, first.filters) == ("1", 1, 1)
+    assert (depthwise.groups, depthwise.filters, depthwise.macs) == (8, 16, 7 * 7 * 9 * 16)
+    assert (last.groups, last.filters) == (1, 4)
+
+
+def test_groups_and_batch_have_columns_of_their_own() -> None:
+    text = (
+        HEAD.replace("Strides,", "Strides, Batch Size, Groups,")
+        + "a, 8, 8, 3, 3, 4, 6, 1, 5, 2,\nDPb, 6, 6, 3, 3, 6, 6, 1, , 3,\n"
+    )
+    first, second = parse_topology(text, "net.csv", batch=2).layers
+    assert (first.groups, first.batch, first.stride) == (2, 10, (1, 1))
+    assert (second.groups, second.filters, second.batch) == (3, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "message"),
+    [
+        ("Groups,", "a, 8, 8, 3, 3, 4, 6, 1, 5,", "layer a: 4 channels and 6 filters do not divide into 5 groups"),
+        ("Groups,", "a, 8, 8, 3, 3, 4, 6, 1, two,", "groups must be a whole number, not 'two'"),
+        ("Batch,", "a, 8, 8, 3, 3, 4, 6, 1, 0,", "batch must be at least 1, not 0"),
+    ],
+)
+def test_our_columns_are_checked(columns: str, row: str, message: str) -> None:
+    with pytest.raises(ToolError) as error:
+        parse_topology(HEAD.replace("Strides,", f"Strides, {columns}") + row, "net.csv")
+    assert str(error.value.diagnostics[0]).splitlines()[0] == f"error[bad-topology]: net.csv, line 2: {message}"
+
+
 def test_a_second_stride_and_the_share_of_weights() -> None:
     (layer,) = parse_topology(HEAD + "a, 8, 9, 3, 3, 4, 5, 2, 1, 2:4,\n", "net.csv").layers
     assert (layer.stride, layer.weight_density) == ((2, 1), 0.5)
