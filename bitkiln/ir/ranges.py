@@ -27,6 +27,7 @@ from .ops import (
     Relu,
     Requantise,
     Reshape,
+    Resize,
     Roll,
     Slice,
     SumPool2d,
@@ -34,6 +35,8 @@ from .ops import (
 )
 
 Range = tuple[int, int]
+
+_MOVES = (MaxPool2d, Reshape, Concat, Permute, Slice, Expand, Roll, Flip, Take, Resize)
 
 # Every integer of up to so many bits is exact in the dtype.
 _EXACT_BITS = ((24, torch.float32), (53, torch.float64))
@@ -95,7 +98,7 @@ def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
             if len(node.args) > 2 and node.args[2] not in graph.const:
                 low, high = low + args[2][0], high + args[2][1]
             return low, high
-        case MaxPool2d() | Reshape() | Concat() | Permute() | Slice() | Expand() | Roll() | Flip() | Take():
+        case op if isinstance(op, _MOVES):
             return min(low for low, _ in args), max(high for _, high in args)
         case Pad():
             return min(0, args[0][0]), max(0, args[0][1])

@@ -107,7 +107,8 @@ class Assembler:
             self.streams[stream] = Stream(stream, beat, beats, output_depth(unit, port))
         for stream, beat in zip(inputs, unit.inputs, strict=True):
             assert self.streams[stream].beat == beat, (name, self.streams[stream], beat)
-        self.stages.append(Stage(name, unit, tuple(inputs), tuple(outputs), node, loc))
+        value = self.lowered.reordered.get(node, node)
+        self.stages.append(Stage(name, unit, tuple(inputs), tuple(outputs), value, loc))
         return outputs
 
     def _with_output_name(self, last: str) -> tuple[tuple[Stage, ...], tuple[Stream, ...]]:

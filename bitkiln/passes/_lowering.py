@@ -7,47 +7,58 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bitkiln.ir import Graph, Int, Node, ToolError, code_ranges, fail
 from bitkiln.ir.ops import (
     Add,
     ArgMax,
-    Clip,
+    Concat,
     Conv2d,
     Dequantise,
-    Div,
     Linear,
-    LogSoftmax,
     MaxPool2d,
-    Mul,
     MultiThreshold,
-    Quantise,
-    QuantiseScaled,
     Relu,
     Requantise,
     Reshape,
-    ScaleShift,
-    Sigmoid,
-    Softmax,
     SumPool2d,
 )
 from bitkiln.ir.units import Reduction, Rescale, Thresholds
 
 from ._binary import bipolar_values
+from ._border import UNIT_OPS, find_border, hardware_nodes, no_unit
 from ._comparison import MOST_THRESHOLDS, ThresholdLayer, node_thresholds, reordered, stream_channels
+from ._islands import (
+    MOST_PRODUCT_BITS,
+    QUANTISERS,
+    Island,
+    LookupLayer,
+    MultiplyLayer,
+    find_island,
+    product_rescale,
+)
 from ._layers import SIGN, AddLayer, ArgMaxLayer, Format, Geometry, Layer, Place, PoolLayer, RescaleLayer
+from ._moving import (
+    MOVES,
+    ConcatLayer,
+    GatherLayer,
+    Places,
+    broadcast_places,
+    concat_parts,
+    moved_places,
+    stream_places,
+)
 from ._orders import Order, stream_orders
 from ._products import Comparison, Requantisation, Surroundings, conv2d_layer, linear_layer, takes_in
-
-UNIT_OPS = (Conv2d, Linear, MaxPool2d, SumPool2d, Add, Requantise, MultiThreshold, Relu, Reshape, ArgMax)
-_QUANTISERS = (Quantise, QuantiseScaled, MultiThreshold)
-_HOST_BEFORE = (*_QUANTISERS, Reshape, ScaleShift, Add, Mul, Div)
-_HOST_AFTER = (Dequantise, Reshape, ScaleShift, Add, Mul, Div, Clip, Relu, Sigmoid, Softmax, LogSoftmax)
-"""What the host computes in floats before the first codes and after the last."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """Layers in topological order; `input` and `output` are the values at the border, orders as in `Plan`."""
+    """Layers in topological order; `input` and `output` are the values at the border, orders as in `Plan`.
+
+    `reordered` has the graph's value for each value that the lowering added: the same elements in another order.
+    """
 
     layers: tuple[Layer, ...]
     input: str
@@ -55,6 +66,7 @@ class Lowered:
     output: str
     input_order: Order
     output_order: Order
+    reordered: Mapping[str, str]
 
 
 def lower(graph: Graph) -> Lowered:
@@ -62,20 +74,21 @@ def lower(graph: Graph) -> Lowered:
 
     Raises ToolError `unsupported-graph` or `no-unit`, which names the node and the reason.
     """
-    first, last = _border(graph)
-    lowering = _Lowering(graph, first)
+    first, last = find_border(graph)
+    lowering, nodes = _Lowering(graph, first), hardware_nodes(graph, first, last)
     findings: list[ToolError] = []
-    for node in lowering.hardware_nodes(last):
+    for node in nodes:
         try:
             lowering.add(node)
         except ToolError as error:
             findings.append(error)
             lowering.failed.add(node.name)
+    findings += [no_unit(node, "it computes floats") for node in nodes if lowering.is_left_over(node)]
     if findings:
         raise ToolError(*(finding for error in findings for finding in error.diagnostics))
     if not lowering.layers:
         raise fail("unsupported-graph", f"{graph.name} computes nothing between its input and its output")
-    orders = lowering.orders
+    orders = lowering.orders.of
     return Lowered(
         tuple(lowering.layers),
         first,
@@ -83,38 +96,8 @@ def lower(graph: Graph) -> Lowered:
         lowering.alias.get(last, last),
         orders[first],
         orders[last],
+        lowering.reordered,
     )
-
-
-def _border(graph: Graph) -> tuple[str, str]:
-    """The first and the last value of codes; floats that lead straight to the one and from the other are the host's."""
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise fail(
-            "unsupported-graph",
-            f"{graph.name} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
-            "hardware has one stream in and one out",
-        )
-    first = graph.inputs[0].name
-    while graph.types[first].is_float:
-        users = graph.users[first]
-        if len(users) != 1 or not isinstance(users[0].op, _HOST_BEFORE):
-            names = ", ".join(f"%{user.name} ({user.op.name})" for user in users)
-            raise fail(
-                "unsupported-graph",
-                f"the float input %{first} must be quantised first of all, but its users are: {names or 'none'}",
-                hint="quantise the graph before it is scheduled",
-            )
-        first = users[0].name
-    last = graph.outputs[0]
-    while graph.types[last].is_float:
-        node = graph.node.get(last)
-        if node is None:
-            raise fail("unsupported-graph", f"the output %{last} is no result of the network")
-        active = [arg for arg in node.args if arg not in graph.const]
-        if not isinstance(node.op, _HOST_AFTER) or len(active) != 1:
-            raise _no_unit(node, "it computes floats")
-        last = active[0]
-    return first, last
 
 
 @dataclass
@@ -129,59 +112,67 @@ class _Lowering:
     """Nodes without a unit; nothing is said of those behind them, unless they can have none either."""
 
     names: set[str] = field(default_factory=set)
+    reordered: dict[str, str] = field(default_factory=dict)
+    on_islands: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.orders: Mapping[str, Order] = stream_orders(self.graph)
+        self.orders = stream_orders(self.graph)
         self.ranges = code_ranges(self.graph)
         self.bipolar = bipolar_values(self.graph)
         self.formats[self.first] = self._output(self.graph.node.get(self.first), self.first)
 
-    def hardware_nodes(self, last: str) -> list[Node]:
-        """The nodes between the border values."""
-        after = {self.first}
-        nodes: list[Node] = []
-        for node in self.graph.nodes:
-            if after.intersection(node.args):
-                after.add(node.name)
-                nodes.append(node)
-        host = {last}
-        for node in nodes:
-            if host.intersection(node.args) and isinstance(node.op, _HOST_AFTER) and node.type.is_float:
-                host.add(node.name)
-        return [node for node in nodes if node.name not in host or node.name == last]
-
     def add(self, node: Node) -> None:
         """Lower one node: a layer, another name for its argument, or part of an earlier layer."""
-        if node.name in self.taken_in:
+        if node.name in self.taken_in or node.type.is_float:
             return
-        self._check_args(node)
-        if self.failed.intersection(node.args):
+        island = self._island_before(node)
+        self._check_args(node, island)
+        if self.failed.intersection(island.sources if island else node.args):
             self.failed.add(node.name)
             return
         if self._is_alias(node):
             self.alias[node.name] = self._source(node.args[0])
             return
-        layer = self._layer(node)
+        layer = self._function(island) if island else self._layer(node)
         self.layers.append(layer)
         self.formats[layer.place.node] = layer.place.output
         if layer.place.node != node.name:
             self.taken_in.add(layer.place.node)
 
-    def _check_args(self, node: Node) -> None:
+    def is_left_over(self, node: Node) -> bool:
+        """True for floats that lead to no quantiser."""
+        is_computed = node.type.is_float and not isinstance(node.op, Dequantise)
+        return is_computed and node.name not in self.on_islands
+
+    def _island_before(self, node: Node) -> Island | None:
+        """What stands between codes and a quantiser of floats."""
+        if not isinstance(node.op, QUANTISERS) or not self.graph.types[node.args[0]].is_float:
+            return None
+        island = find_island(self.graph, node)
+        self.on_islands.update(member.name for member in island.nodes)
+        return island
+
+    def _check_args(self, node: Node, island: Island | None) -> None:
+        if island:
+            if island.stranger:
+                raise no_unit(island.stranger, "it computes floats")
+            return
         if not isinstance(node.op, UNIT_OPS):
-            raise _no_unit(node, "no unit computes it")
-        if any(type_.is_float for type_ in (node.type, *self.graph.arg_types(node))):
-            raise _no_unit(node, "it computes floats")
-        streams = 2 if isinstance(node.op, Add) else 1
+            raise no_unit(node, "no unit computes it")
+        if any(type_.is_float for type_ in self.graph.arg_types(node)):
+            raise no_unit(node, "it computes floats")
         for position, arg in enumerate(node.args):
-            if (arg in self.graph.const) == (position < streams):
-                what = "a constant" if position < streams else "no constant"
-                raise _no_unit(node, f"its argument %{arg} is {what}")
+            if (arg in self.graph.const) == (position < _streams(node)):
+                what = "a constant" if position < _streams(node) else "no constant"
+                raise no_unit(node, f"its argument %{arg} is {what}")
 
     def _is_alias(self, node: Node) -> bool:
         match node.op:
             case Reshape() | MaxPool2d(kernel=(1, 1), stride=(1, 1)):
                 return True
+            case op if isinstance(op, MOVES):
+                places = self._move_places(node)
+                return np.array_equal(places, np.arange(self.graph.types[node.args[0]].elements))
             case _:
                 return False
 
@@ -201,6 +192,12 @@ class _Lowering:
                 return self._add(node, node.op)
             case ArgMax():
                 return self._argmax(node)
+            case Concat():
+                return self._concat(node)
+            case op if isinstance(op, MOVES):
+                elements = self.graph.types[node.args[0]].elements
+                place = self._place(node, node, self._format(node))
+                return GatherLayer(place, place.output, elements, self._move_places(node))
             case Requantise():
                 return self._rescale(node, _rescale_of(node))
             case MultiThreshold():
@@ -218,8 +215,8 @@ class _Lowering:
         around = Surroundings(
             self._format(node),
             self.ranges[node.args[0]],
-            self.orders[node.args[0]],
-            self.orders[node.name],
+            self.orders.of[node.args[0]],
+            self.orders.of[node.name],
             self._ending_of(user) if user else None,
         )
         place = self._place(node, user or node, Format.of(_int(self.graph, node.name)))
@@ -233,18 +230,18 @@ class _Lowering:
 
     def _thresholds(self, node: Node) -> Thresholds:
         if node.args[1] not in self.graph.const:
-            raise _no_unit(node, "its thresholds are no constants")
+            raise no_unit(node, "its thresholds are no constants")
         thresholds = node_thresholds(self.graph, node)
         if thresholds.count > MOST_THRESHOLDS:
             hint = f"at most {MOST_THRESHOLDS}: use fewer bits for this activation"
-            raise _no_unit(node, f"it has {thresholds.count} thresholds a channel", hint)
+            raise no_unit(node, f"it has {thresholds.count} thresholds a channel", hint)
         return thresholds
 
     def _threshold(self, node: Node) -> Layer:
         channels = _channels(node)
-        rows = stream_channels(node, self.orders[node.name], channels)
+        rows = stream_channels(node, self.orders.of[node.name], channels)
         if rows is None:
-            raise _no_unit(node, "its channels are not those that follow each other in the stream")
+            raise no_unit(node, "its channels are not those that follow each other in the stream")
         thresholds = reordered(self._thresholds(node), rows)
         place = self._place(node, node, self._output(node, node.name))
         return ThresholdLayer(place, channels, self._format(node), thresholds)
@@ -269,14 +266,11 @@ class _Lowering:
             user, rescale, output = self._ending(node)
             return PoolLayer(self._place(node, user, output), geometry, Reduction.SUM, self._format(node), rescale)
         if geometry.has_empty_window:
-            raise _no_unit(node, "a window lies wholly in the padding")
+            raise no_unit(node, "a window lies wholly in the padding")
         output = self._format(node)
         return PoolLayer(self._place(node, node, output), geometry, Reduction.MAX, output, None)
 
     def _add(self, node: Node, op: Add) -> Layer:
-        shapes = [type_.shape for type_ in self.graph.arg_types(node)]
-        if shapes[0] != shapes[1]:
-            raise _no_unit(node, f"the shapes {list(shapes[0])} and {list(shapes[1])} differ")
         user, rescale, output = self._ending(node)
         inputs = (self._format(node, 0), self._format(node, 1))
         return AddLayer(self._place(node, user, output), _channels(node), inputs, op.shifts, rescale)
@@ -304,9 +298,67 @@ class _Lowering:
         return users[0] if is_only and isinstance(users[0].op, Requantise | MultiThreshold) else None
 
     def _place(self, node: Node, value: Node, output: Format) -> Place:
-        streams = 2 if isinstance(node.op, Add) else 1
-        sources = tuple(self._source(arg) for arg in node.args[:streams])
-        return Place(self._name(node), value.name, node.loc, sources, node.type.elements, output)
+        name = self._name(node)
+        sources = tuple(self._taken(node, position, name) for position in range(_streams(node)))
+        return Place(name, value.name, node.loc, sources, node.type.elements, output)
+
+    def _taken(self, node: Node, position: int, stage: str) -> str:
+        """The value that a node takes: its argument, or that in another order or copied to the node's shape."""
+        arg = node.args[position]
+        shape, order = self.graph.types[arg].shape, self.orders.of[arg]
+        if isinstance(node.op, Add) and shape != node.type.shape:
+            places = broadcast_places(shape, node.type.shape, order, self.orders.of[node.name])
+        elif (node.name, position) in self.orders.conversions:
+            wanted = self.orders.conversions[node.name, position]
+            places = stream_places(np.arange(len(order)), order, wanted)
+        else:
+            return self._source(arg)
+        return self._reordered(arg, node, stage, places)
+
+    def _reordered(self, arg: str, node: Node, stage: str, places: Places) -> str:
+        """Add a layer that brings the elements of `arg` to these places, for `node`; return the value's name."""
+        value, element = f"{arg}.{len(self.layers)}.for.{node.name}", self.formats[self._source(arg)]
+        place = Place(f"{stage}.reorder", value, node.loc, (self._source(arg),), len(places), element)
+        self.layers.append(GatherLayer(place, element, self.graph.types[arg].elements, places))
+        self.formats[value], self.reordered[value] = element, arg
+        return value
+
+    def _move_places(self, node: Node) -> Places:
+        arg = node.args[0]
+        return moved_places(node, self.orders.of[arg], self.orders.of[node.name], self.graph.types[arg].shape)
+
+    def _concat(self, node: Node) -> Layer:
+        parts, rounds = concat_parts(self.graph, node)
+        place = self._place(node, node, self._format(node))
+        return ConcatLayer(place, place.output, parts, rounds)
+
+    def _function(self, island: Island) -> Layer:
+        """A table, or the product of two values."""
+        node = island.quantiser
+        output, name = self._output(node, node.name), self._name(node)
+        if island.is_product:
+            rescale = product_rescale(self.graph, island)
+            if rescale is None:
+                raise no_unit(node, f"a product has at most {MOST_PRODUCT_BITS} bits")
+            mul = island.nodes[-1]
+            sources = tuple(self._factor(mul, source, name) for source in island.sources)
+            place = Place(name, node.name, node.loc, sources, node.type.elements, output)
+            formats = (self.formats[sources[0]], self.formats[sources[1]])
+            return MultiplyLayer(place, _channels(node), formats, rescale)
+        obstacle = island.obstacle(self.graph)
+        if obstacle:
+            raise no_unit(node, obstacle, "quantise between the functions, or use fewer bits")
+        source = self._source(island.sources[0])
+        place = Place(name, node.name, node.loc, (source,), node.type.elements, output)
+        table = island.table(self.graph, self.formats[source].beat(1))
+        return LookupLayer(place, _channels(node), self.formats[source], table)
+
+    def _factor(self, mul: Node, source: str, stage: str) -> str:
+        shape = self.graph.types[source].shape
+        if shape == mul.type.shape:
+            return self._source(source)
+        orders = (self.orders.of[source], self.orders.of[mul.name])
+        return self._reordered(source, mul, stage, broadcast_places(shape, mul.type.shape, *orders))
 
     def _name(self, node: Node) -> str:
         """A free stage name: the node's module path, else its own name."""
@@ -315,6 +367,11 @@ class _Lowering:
         name = next(name for name in candidates if name not in self.names)
         self.names.add(name)
         return name
+
+
+def _streams(node: Node) -> int:
+    """How many of the node's arguments are streams; the others are constants."""
+    return len(node.args) if isinstance(node.op, Add | Concat) else 1
 
 
 def _channels(node: Node) -> int:
@@ -334,19 +391,9 @@ def _rescale_of(node: Node) -> Rescale:
     assert isinstance(node.op, Requantise)
     op = node.op
     if len(set(op.shift)) > 1:
-        raise _no_unit(
+        raise no_unit(
             node,
             f"a requantise that stands alone has one shift, not {len(op.shift)} (one a channel)",
             "let the convolution or linear layer before it have no other user, or quantise its weights per tensor",
         )
     return Rescale(op.number.bits, op.number.signed, *op.limits, op.shift[0], op.multiplier)
-
-
-def _no_unit(node: Node, reason: str, hint: str = "") -> ToolError:
-    names = ", ".join(sorted(op.name for op in UNIT_OPS))
-    return fail(
-        "no-unit",
-        f"no hardware unit takes %{node.name} ({node.op.name}): {reason}",
-        node.loc,
-        hint or f"operations with units: {names}",
-    )

@@ -1,8 +1,8 @@
 """In which order the elements of each value are streamed.
 
 Feature maps travel row, column, channel (NHWC), the graph's flat layout is channel, row, column. Reshape, requantise
-and add leave elements where they are, so their values share one order; convolution and pooling dictate it, a linear
-layer takes any (its weights are permuted), arg-max counts and so needs the graph's own.
+and functions of single elements leave elements where they are, so their values share one order; convolution and pooling
+dictate it, a linear layer takes any (its weights are permuted), arg-max counts and so needs the graph's own.
 """
 
 from __future__ import annotations
@@ -16,57 +16,74 @@ from numpy.typing import NDArray
 
 from bitkiln.ir import Graph, Node, TensorType, fail
 from bitkiln.ir.ops import (
-    Add,
     ArgMax,
+    Concat,
     Conv2d,
     Dequantise,
     Linear,
     MaxPool2d,
-    MultiThreshold,
-    Quantise,
-    QuantiseScaled,
-    Relu,
     Requantise,
     Reshape,
     SumPool2d,
 )
 
-_IN_PLACE = (Reshape, Requantise, Relu, Add, Quantise, QuantiseScaled, Dequantise, MultiThreshold)
+from ._islands import FUNCTIONS, QUANTISERS
+
+_IN_PLACE = (Reshape, Requantise, Dequantise, *QUANTISERS, *FUNCTIONS)
 
 Order = NDArray[np.int64]
 """`order[i]` is the flat index, in the graph's layout without the batch axis, of the i-th element that is streamed."""
 
 
 @dataclass(frozen=True, eq=False)
+class StreamOrders:
+    """`of` gives the order of every activation; `conversions` another one that a node's argument must have."""
+
+    of: Mapping[str, Order]
+    conversions: Mapping[tuple[str, int], Order]
+
+
+@dataclass(frozen=True, eq=False)
 class _Demand:
-    value: str
-    order: Order
+    """A node's result (position None) or argument that has a certain order."""
+
     node: Node
+    position: int | None
+    order: Order
+
+    @property
+    def value(self) -> str:
+        return self.node.name if self.position is None else self.node.args[self.position]
 
 
-def stream_orders(graph: Graph) -> Mapping[str, Order]:
-    """Return the order of every activation. Raises ToolError `unsupported-graph` where two users of a value need
-    different orders, which no unit converts.
+def stream_orders(graph: Graph) -> StreamOrders:
+    """Return the orders. What a unit gives comes first, then what the units after it take; where two users of a value
+    differ, the second gets a conversion. Raises ToolError `unsupported-graph` where two results that are added (or
+    multiplied) come in different orders.
     """
     root = _shared_roots(graph)
     chosen: dict[str, _Demand] = {}
-    for demand in _demands(graph):
+    conversions: dict[tuple[str, int], Order] = {}
+    for demand in sorted(_demands(graph), key=lambda demand: demand.position is not None):
         first = chosen.setdefault(root[demand.value], demand)
-        if not np.array_equal(first.order, demand.order):
+        if np.array_equal(first.order, demand.order):
+            continue
+        if demand.position is None:
             raise fail(
                 "unsupported-graph",
-                f"%{demand.node.name} ({demand.node.op.name}) needs the elements of %{demand.value} in another order "
-                f"than %{first.node.name} ({first.node.op.name}), and no unit reorders a stream",
+                f"%{demand.node.name} ({demand.node.op.name}) gives its elements in another order "
+                f"than %{first.node.name} ({first.node.op.name}), and both are combined",
                 demand.node.loc,
                 "a linear layer between the two takes any order",
             )
+        conversions[demand.node.name, demand.position] = demand.order
     orders: dict[str, Order] = {}
     for name in root:
         if root[name] not in orders:
             demand_or_none = chosen.get(root[name])
             orders[root[name]] = demand_or_none.order if demand_or_none else _usual(graph.types[root[name]])
         orders[name] = orders[root[name]]
-    return orders
+    return StreamOrders(orders, conversions)
 
 
 def channels_last(type_: TensorType) -> Order:
@@ -109,12 +126,16 @@ def _demands(graph: Graph) -> Iterator[_Demand]:
     for node in graph.nodes:
         match node.op:
             case Conv2d() | MaxPool2d() | SumPool2d():
-                for value in (node.args[0], node.name):
-                    yield _Demand(value, channels_last(graph.types[value]), node)
+                ends: tuple[int | None, ...] = (None, 0)
             case Linear() if len(node.type.shape) > 2:
-                for value in (node.args[0], node.name):
-                    yield _Demand(value, _identity(graph.types[value]), node)
+                ends = (None, 0)
             case ArgMax():
-                yield _Demand(node.args[0], _identity(graph.types[node.args[0]]), node)
+                ends = (0,)
+            case Concat():
+                ends = (None, *range(len(node.args)))
             case _:
-                pass
+                ends = ()
+        for position in ends:
+            type_ = node.type if position is None else graph.types[node.args[position]]
+            is_map = not isinstance(node.op, Linear | ArgMax)
+            yield _Demand(node, position, _usual(type_) if is_map else _identity(type_))

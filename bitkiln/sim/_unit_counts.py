@@ -10,8 +10,12 @@ from __future__ import annotations
 from bitkiln.ir.units import (
     AddStreams,
     ArgMaxStream,
+    ConcatStreams,
     Fork,
+    Gather,
+    LookupStream,
     MatrixVector,
+    MultiplyStreams,
     Pool,
     Reduction,
     Rescale,
@@ -31,26 +35,34 @@ def unit_counts(unit: Unit) -> Counts:
     match unit:
         case MatrixVector():
             return _matrix_vector(unit)
-        case Window():
-            return _window(unit)
         case Pool():
             return _pool(unit)
         case AddStreams():
             return _add_streams(unit)
+        case MultiplyStreams():
+            return _multiply_streams(unit)
         case RescaleStream():
             return Counts(_rescale(unit.rescale, unit.input_bits, unit.beats * unit.lanes))
         case ThresholdStream():
-            rows = len(unit.thresholds.values)
-            elements = unit.beats * unit.input.lanes
-            compare = _compare(unit.thresholds, unit.input.bits, elements)
-            return Counts(
-                (compare,), _row_constants(rows, unit.input.lanes, unit.input.bits * unit.thresholds.count, elements)
-            )
+            return _threshold(unit)
+        case LookupStream():
+            return _lookup(unit)
         case ArgMaxStream():
             return _argmax(unit)
+        case _:
+            return _moving_counts(unit)
+
+
+def _moving_counts(unit: Unit) -> Counts:
+    """The units that compute nothing."""
+    match unit:
+        case Window():
+            return _window(unit)
+        case Gather():
+            return _gather(unit)
         case Resize():
             return _resize(unit)
-        case Fork():
+        case Fork() | ConcatStreams():
             return Counts()
         case _:
             raise AssertionError(f"no counts for {unit.kind}")
@@ -158,6 +170,36 @@ def _add_streams(unit: AddStreams) -> Counts:
     bits = (unit.a.bits + unit.shifts[0], unit.b.bits + unit.shifts[1])
     rescale = _rescale(unit.rescale, max(bits) + 1, elements) if unit.rescale else ()
     return Counts((Arithmetic(Operation.ADD, Purpose.JOIN, bits, elements), *rescale))
+
+
+def _multiply_streams(unit: MultiplyStreams) -> Counts:
+    elements = unit.beats * unit.a.lanes
+    product = Arithmetic(Operation.MULTIPLY, Purpose.JOIN, (unit.a.bits, unit.b.bits), elements)
+    return Counts((product, *_rescale(unit.rescale, unit.a.bits + unit.b.bits, elements)))
+
+
+def _threshold(unit: ThresholdStream) -> Counts:
+    elements, rows = unit.beats * unit.input.lanes, len(unit.thresholds.values)
+    bits = unit.input.bits * unit.thresholds.count
+    compare = _compare(unit.thresholds, unit.input.bits, elements)
+    return Counts((compare,), _row_constants(rows, unit.input.lanes, bits, elements))
+
+
+def _lookup(unit: LookupStream) -> Counts:
+    """One table, read once an element."""
+    bits = unit.output.bits
+    memory = Memory("table", Level.SRAM, Role.CODEBOOK, len(unit.table) * bits, bits)
+    return Counts((), (Access(memory, reads=unit.beats * unit.input.lanes, writes=0),))
+
+
+def _gather(unit: Gather) -> Counts:
+    """Each beat is written once; each step reads the place to read from, and the beat there."""
+    size, width = unit.block_beats, unit.beat.width
+    reads = unit.blocks * len(unit.source)
+    beats = Memory("blocks", Level.SRAM, Role.LINE_BUFFER, unit.PLACES * size * width, width)
+    places = Memory("places", Level.SRAM, Role.ROW_CONSTANTS, len(unit.source) * size.bit_length(), size.bit_length())
+    moved = (Access(beats, reads=reads, writes=unit.blocks * size),)
+    return Counts((), (*moved, Access(places, reads=reads, writes=0)) if len(unit.source) > 1 else moved)
 
 
 def _argmax(unit: ArgMaxStream) -> Counts:

@@ -12,8 +12,12 @@ from bitkiln.ir.units import (
     AddStreams,
     ArgMaxStream,
     Beat,
+    ConcatStreams,
     Fork,
+    Gather,
+    LookupStream,
     MatrixVector,
+    MultiplyStreams,
     Pool,
     Reduction,
     Rescale,
@@ -48,19 +52,35 @@ def _run(unit: Unit, inputs: list[Codes]) -> list[Codes]:
     match unit:
         case MatrixVector():
             return [_matrix_vector(unit, inputs[0])]
-        case Window():
-            return [_window(unit, inputs[0])]
         case Pool():
             return [_pool(unit, inputs[0])]
         case AddStreams():
             total = (inputs[0] << unit.shifts[0]) + (inputs[1] << unit.shifts[1])
             return [_rescaled(total, unit.rescale) if unit.rescale else total]
+        case MultiplyStreams():
+            return [_rescaled(inputs[0] * inputs[1], unit.rescale)]
         case RescaleStream():
             return [_rescaled(inputs[0], unit.rescale)]
         case ThresholdStream():
             return [_thresholded(unit, inputs[0])]
+        case LookupStream():
+            return [np.array(unit.table, np.int64)[inputs[0] & ((1 << unit.input.bits) - 1)]]
         case ArgMaxStream():
             return [np.argmax(inputs[0].reshape(len(inputs[0]), -1, unit.count), 2)]
+        case _:
+            return _moved(unit, inputs)
+
+
+def _moved(unit: Unit, inputs: list[Codes]) -> list[Codes]:
+    """The units that compute nothing."""
+    match unit:
+        case Window():
+            return [_window(unit, inputs[0])]
+        case Gather():
+            return [_gathered(unit, inputs[0])]
+        case ConcatStreams():
+            parts = [x.reshape(len(x), unit.rounds, -1) for x in inputs]
+            return [np.concatenate(parts, 2).reshape(len(inputs[0]), -1)]
         case Resize():
             return inputs
         case Fork():
@@ -91,6 +111,13 @@ def _thresholded(unit: ThresholdStream, x: Codes) -> Codes:
     rows = len(unit.thresholds.values)
     codes: Codes = unit.thresholds.apply(x.reshape(len(x), -1, rows)).reshape(len(x), -1)
     return codes
+
+
+def _gathered(unit: Gather, x: Codes) -> Codes:
+    blocks = x.reshape(len(x), unit.blocks, unit.block_beats, unit.beat.lanes)
+    picked = np.where(unit.source[:, None] < 0, 0, blocks[:, :, unit.source])
+    result: Codes = picked.reshape(len(x), -1)
+    return result
 
 
 def _window(unit: Window, x: Codes) -> Codes:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from bitkiln.ir import Builder, Float, Graph, Int, TensorType, ToolError, from_plain
-from bitkiln.ir.ops import Add, ArgMax, Concat, Linear, Quantise, Relu, Requantise, Reshape, SumPool2d
+from bitkiln.ir.ops import Add, Dequantise, Linear, Mul, Op, Quantise, Relu, Requantise, Sigmoid, Tanh
 from bitkiln.ir.units import Storage
 from bitkiln.passes.schedule import LayerFolding, PlanOptions, schedule
-from tests.passes.small_graphs import CODES, Layers, at, cnn, mlp
+from tests.passes.small_graphs import CODES, at, cnn, mlp
 
 
 def error(graph: Graph, options: PlanOptions = PlanOptions()) -> str:  # noqa: B008  # frozen
@@ -89,26 +89,22 @@ def test_options_out_of_range(options: dict[str, object], message: str) -> None:
 
 
 def test_every_operation_without_a_unit_is_named() -> None:
-    known = "add, argmax, conv2d, linear, max_pool2d, multi_threshold, relu, requantise, reshape, sum_pool2d"
+    known = (
+        "add, argmax, concat, conv2d, expand, flip, linear, max_pool2d, multi_threshold, pad, permute, relu, "
+        "requantise, reshape, resize, roll, slice, sum_pool2d, take"
+    )
     build = Builder("tree")
     x = build.input("x", TensorType((1, 4), CODES))
-    y = build.add(Concat(), (x, x), "both", at("cat"))
-    z = build.add(Add(), (y, build.constant("one", TensorType((1, 8), CODES), torch.ones(1, 8, dtype=torch.int8))), "z")
-    assert error(build.graph((z,))) == (
-        "error[no-unit]: no hardware unit takes %both (concat): no unit computes it\n"
-        "  --> model.py:7 (cat)\n"
+    y = build.add(Dequantise((4,)), (x,), "values", at("cat"))
+    y = build.add(Linear(), (y, build.constant("w", TensorType((4, 4), Float()), torch.ones(4, 4))), "fc", at("fc"))
+    y = build.add(Quantise(CODES), (y,), "codes")
+    z = build.add(Add(), (x, build.constant("one", TensorType((1, 4), CODES), torch.ones(1, 4, dtype=torch.int8))), "z")
+    assert error(build.graph((build.add(Add(), (y, z), "sum"),))) == (
+        "error[no-unit]: no hardware unit takes %fc (linear): it computes floats\n"
+        "  --> model.py:7 (fc)\n"
         f"  help: operations with units: {known}\n"
         "error[no-unit]: no hardware unit takes %z (add): its argument %one is a constant\n"
         f"  help: operations with units: {known}"
-    )
-
-
-def test_sum_of_different_shapes() -> None:
-    build = Builder("broadcast")
-    x = build.input("x", TensorType((1, 2, 3, 3), CODES))
-    mean = build.add(SumPool2d((3, 3), (3, 3)), (x,), "pool")
-    assert "%z (add): the shapes [1, 2, 3, 3] and [1, 2, 1, 1] differ" in error(
-        build.graph((build.add(Add(), (x, mean), "z"),))
     )
 
 
@@ -154,14 +150,33 @@ def test_nothing_to_compute() -> None:
     )
 
 
-def test_arg_max_over_a_flattened_map() -> None:
-    layers = Layers(Builder("densest"))
-    x = layers.build.input("x", TensorType((1, 2, 3, 3), CODES))
-    y = layers.conv(x, "conv", 2)
-    flat = layers.build.add(Reshape((1, 18)), (y,), "flat")
-    assert error(layers.build.graph((layers.build.add(ArgMax(), (flat,), "class", at("argmax")),))) == (
-        "error[unsupported-graph]: %class (argmax) needs the elements of %flat in another order "
-        "than %conv (conv2d), and no unit reorders a stream\n"
-        "  --> model.py:7 (argmax)\n"
-        "  help: a linear layer between the two takes any order"
+def function(op: Op, bits: int = 8, factor: tuple[int, ...] = (1,)) -> Graph:
+    """op(x) * factor between codes."""
+    build = Builder("function")
+    x = build.input("x", TensorType((1, 4), Int(bits)))
+    y = build.add(op, (build.add(Dequantise((0,)), (x,), "values"),), "y")
+    y = build.add(Mul(), (y, build.constant("k", TensorType(factor, Float()), torch.ones(factor))), "scaled")
+    return build.graph((build.add(Quantise(CODES), (y,), "codes", at("act")),))
+
+
+def test_table_of_too_many_bits() -> None:
+    assert error(function(Sigmoid(), bits=11)) == (
+        "error[no-unit]: no hardware unit takes %codes (quantise): a table takes codes of at most 10 bits, not 11\n"
+        "  --> model.py:7 (act)\n"
+        "  help: quantise between the functions, or use fewer bits"
+    )
+
+
+def test_table_of_a_factor_a_channel() -> None:
+    assert "%codes (quantise): %scaled (mul) does not treat every element alike" in error(function(Tanh(), factor=(4,)))
+
+
+def test_product_of_two_values_with_a_scale_between() -> None:
+    build = Builder("gate")
+    x = build.input("x", TensorType((1, 4), CODES))
+    y = build.add(Relu(), (x,), "relu")
+    a, b = (build.add(Dequantise((4,)), (value,), f"{value}_values") for value in (x, y))
+    gated = build.add(Mul(), (a, build.add(Sigmoid(), (b,), "gate")), "gated")
+    assert "it is a function of 2 values, not of one (only products of two have a unit)" in error(
+        build.graph((build.add(Quantise(CODES), (gated,), "codes"),))
     )

@@ -1,11 +1,18 @@
 """Amaranth components of the units of `bitkiln.ir.units`, one for one."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from bitkiln.ir import Stream
 from bitkiln.ir.units import (
     AddStreams,
     ArgMaxStream,
+    ConcatStreams,
     Fork,
+    Gather,
+    LookupStream,
     MatrixVector,
+    MultiplyStreams,
     Pool,
     RescaleStream,
     Resize,
@@ -16,36 +23,34 @@ from bitkiln.ir.units import (
 
 from ._parts import UnitComponent
 from ._queue import Queue
+from .gather import ConcatStreamsRtl, GatherRtl
+from .lookup import LookupStreamRtl, MultiplyStreamsRtl
 from .matrix_vector import MatrixVectorRtl
 from .plumbing import ForkRtl, ResizeRtl
 from .pointwise import AddStreamsRtl, ArgMaxStreamRtl, PoolRtl, RescaleStreamRtl
 from .thresholds import ThresholdStreamRtl
 from .window import WindowRtl
 
+_COMPONENTS: Mapping[type[Unit], Callable[[Any, tuple[Stream, ...]], UnitComponent]] = {
+    MatrixVector: MatrixVectorRtl,
+    Window: WindowRtl,
+    Pool: PoolRtl,
+    AddStreams: AddStreamsRtl,
+    MultiplyStreams: MultiplyStreamsRtl,
+    RescaleStream: RescaleStreamRtl,
+    ThresholdStream: ThresholdStreamRtl,
+    LookupStream: LookupStreamRtl,
+    ArgMaxStream: ArgMaxStreamRtl,
+    Gather: GatherRtl,
+    ConcatStreams: ConcatStreamsRtl,
+    Resize: ResizeRtl,
+    Fork: ForkRtl,
+}
 
-def unit_component(unit: Unit, outputs: tuple[Stream, ...]) -> UnitComponent:  # one case a unit
+
+def unit_component(unit: Unit, outputs: tuple[Stream, ...]) -> UnitComponent:
     """Return the component of `unit`, whose output queues are those of `outputs`."""
-    match unit:
-        case MatrixVector():
-            return MatrixVectorRtl(unit, outputs)
-        case Window():
-            return WindowRtl(unit, outputs)
-        case Pool():
-            return PoolRtl(unit, outputs)
-        case AddStreams():
-            return AddStreamsRtl(unit, outputs)
-        case RescaleStream():
-            return RescaleStreamRtl(unit, outputs)
-        case ThresholdStream():
-            return ThresholdStreamRtl(unit, outputs)
-        case ArgMaxStream():
-            return ArgMaxStreamRtl(unit, outputs)
-        case Resize():
-            return ResizeRtl(unit, outputs)
-        case Fork():
-            return ForkRtl(unit, outputs)
-        case _:
-            raise AssertionError(f"no RTL for {unit.kind}")
+    return _COMPONENTS[type(unit)](unit, outputs)
 
 
 __all__ = ["Queue", "UnitComponent", "unit_component"]

@@ -9,6 +9,7 @@ from typing import ClassVar, assert_never
 import torch
 from torch import Tensor
 
+from bitkiln.ir.numbers import Int
 from bitkiln.ir.types import TensorType
 
 from ._base import Op, expect, expect_count, require, require_between
@@ -26,7 +27,7 @@ class ResizeMode(Enum):
 
 @dataclass(frozen=True)
 class Resize(Op):
-    """Interpolate x [1, C, H, W] to `size`. Floats.
+    """Interpolate x [1, C, H, W] to `size`. Floats; the nearest of codes, too.
 
     A pixel's place is (i + 1/2) / scale - 1/2, where scale is `scales` if given, else new size over old size; nearest
     takes floor(i / scale). With `align_corners` the corner pixels' centres keep their places (not for nearest).
@@ -46,7 +47,11 @@ class Resize(Op):
     def infer(self, *args: TensorType) -> TensorType:
         expect_count("resize", args, 1)
         x = args[0]
-        expect(x.is_float and len(x.shape) == 4, f"resize takes floats of 4 axes, not {x}")
+        is_moved = self.mode is ResizeMode.NEAREST and isinstance(x.number, Int) and x.number.axis is None
+        expect(
+            len(x.shape) == 4 and (x.is_float or is_moved),
+            f"resize takes floats of 4 axes, or codes of one point to the nearest, not {x}",
+        )
         return TensorType((*x.shape[:2], *self.size), x.number)
 
     def evaluate(self, *args: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from ._timing import NEVER, InputTiming, OutputTiming, Process, Steps, Wait
 from ._unit import Beat, Rescale, Unit
+from .gather import ConcatStreams, Gather
+from .lookup import MOST_TABLE_BITS, LookupStream, MultiplyStreams
 from .matrix_vector import MatrixVector, Multiplier, Products, Storage, WeightCode, count_stages
 from .plumbing import Fork, Resize
 from .pointwise import AddStreams, ArgMaxStream, Pool, Reduction, RescaleStream
@@ -15,21 +17,30 @@ UNITS: tuple[type[Unit], ...] = (
     AddStreams,
     RescaleStream,
     ThresholdStream,
+    LookupStream,
+    MultiplyStreams,
+    Gather,
+    ConcatStreams,
     ArgMaxStream,
     Resize,
     Fork,
 )
 
 __all__ = [
+    "MOST_TABLE_BITS",
     "NEVER",
     "UNITS",
     "AddStreams",
     "ArgMaxStream",
     "Beat",
+    "ConcatStreams",
     "Fork",
+    "Gather",
     "InputTiming",
+    "LookupStream",
     "MatrixVector",
     "Multiplier",
+    "MultiplyStreams",
     "OutputTiming",
     "Pool",
     "Process",

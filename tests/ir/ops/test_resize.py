@@ -65,11 +65,13 @@ def test_scales_that_differ_from_the_sizes() -> None:
 
 
 def test_refusals() -> None:
-    op = Resize((2, 2), ResizeMode.NEAREST)
-    with pytest.raises(ToolError, match=r"resize takes floats of 4 axes, not f32\[1,2\]"):
-        op.infer(TensorType((1, 2), Float()))
-    with pytest.raises(ToolError, match=r"resize takes floats of 4 axes, not i8\.f0"):
-        op.infer(TensorType((1, 2, 2, 2), Int(8)))
+    wanted = "resize takes floats of 4 axes, or codes of one point to the nearest, not"
+    with pytest.raises(ToolError, match=rf"{wanted} f32\[1,2\]"):
+        Resize((2, 2), ResizeMode.NEAREST).infer(TensorType((1, 2), Float()))
+    with pytest.raises(ToolError, match=rf"{wanted} i8\.f0"):
+        Resize((2, 2), ResizeMode.BILINEAR).infer(TensorType((1, 2, 2, 2), Int(8)))
+    codes = TensorType((1, 2, 2, 2), Int(8))
+    assert Resize((4, 4), ResizeMode.NEAREST).infer(codes) == TensorType((1, 2, 4, 4), Int(8))
     with pytest.raises(ToolError, match="size of resize must be between 1 and 65535, not 0"):
         Resize((0, 2), ResizeMode.NEAREST)
     with pytest.raises(ToolError, match="scales of resize must be positive"):
