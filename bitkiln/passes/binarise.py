@@ -179,12 +179,12 @@ class _Rebuild:
     values: dict[str, str] = field(default_factory=dict)
     streams: dict[str, str] = field(default_factory=dict)
     layer_of: dict[str, Node] = field(default_factory=dict)
+    dropped: set[str] = field(default_factory=set)
 
     def run(self) -> Graph:
         old, self.build = self.old, Builder(self.old.name)
-        sources = {_source(old, node.args[0]) for node in old.nodes if node.name in self.binary}
-        dropped = {node.name for node in old.nodes if self._is_dropped(node)}
-        sources = {self._above(name, dropped) for name in sources}
+        self.dropped = {node.name for node in old.nodes if self._is_dropped(node)}
+        sources = {self._source(node.args[0]) for node in old.nodes if node.name in self.binary}
         last = _score_layers(old)
         for value in old.inputs:
             self.values[value.name] = self.build.input(value.name, value.type)
@@ -195,7 +195,7 @@ class _Rebuild:
         for const in old.consts:
             self.values[const.name] = self.build.constant(const.name, const.type, const.data)
         for node in old.nodes:
-            if node.name in dropped:
+            if node.name in self.dropped:
                 self.values[node.name] = self.values[node.args[0]]
                 continue
             if node.name in self.binary:
@@ -208,11 +208,13 @@ class _Rebuild:
                 self._activate(node)
         return self.build.graph([self.values[name] for name in old.outputs])
 
-    def _above(self, name: str, dropped: set[str]) -> str:
-        """The value that a source is without the activations that go."""
-        while name in dropped:
-            name = self.old.node[name].args[0]
-        return name
+    def _source(self, value: str) -> str:
+        """The value that is moved, but not pooled, to be `value`, above the activations that go."""
+        node = self.old.node.get(value)
+        if node is None:
+            return value
+        is_move = isinstance(node.op, MOVES) and not isinstance(node.op, MaxPool2d)
+        return self._source(node.args[0]) if is_move or value in self.dropped else value
 
     def _is_dropped(self, node: Node) -> bool:
         """True for an activation that nothing but binary inputs reads, through pools and moves."""
@@ -243,8 +245,9 @@ class _Rebuild:
         quantised = add_quantiser(self.build, quantiser, self.values[name], f"{name}.quantised", node)
         x = self.values[node.args[0]]
         result = self.build.add(node.op, (x, quantised), node.name, node.loc)
-        if self.options.input_scale and isinstance(node.op, Conv2d):
-            stream = self.streams.get(node.args[0], x)
+        stream = self.streams[self._source(node.args[0])]
+        is_whole = self.build.types[stream].shape == self.build.types[x].shape
+        if self.options.input_scale and isinstance(node.op, Conv2d) and is_whole:
             _, _, height, width = weight.type.shape
             op = InputScale((height, width), node.op.stride, node.op.padding)
             scale = self.build.add(op, (stream,), f"{node.name}.input_scale", node.loc)
@@ -274,7 +277,7 @@ class _Rebuild:
         step = best_step(torch.linspace(-4, 4, 1001), *op.limits).reshape(1)  # four deviations of a normalised value
         stream = add_quantiser(self.build, Quantiser(op, {"step": step}), stream, f"{node.name}.stream", node)
         layer = self.layer_of.get(node.name)
-        before = self.streams.get(_source(self.old, layer.args[0])) if layer is not None else None
+        before = self.streams.get(self._source(layer.args[0])) if layer is not None else None
         if before is None or before in {value.name for value in self.build.inputs}:
             return stream
         if self.build.types[before] != self.build.types[stream]:
@@ -291,13 +294,6 @@ class _Rebuild:
             for what, x in starts.items()
         ]
         return self.build.add(BatchNorm(), (value, *args), f"{node.name}.norm", node.loc)
-
-
-def _source(graph: Graph, value: str) -> str:
-    """The value that is moved, but not pooled, to be `value`."""
-    node = graph.node.get(value)
-    is_move = node is not None and isinstance(node.op, MOVES) and not isinstance(node.op, MaxPool2d)
-    return _source(graph, node.args[0]) if node is not None and is_move else value
 
 
 def _score_layers(graph: Graph) -> set[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 import torch
-from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # scikit-learn has no types
+from sklearn.datasets import load_digits
 from torch import Tensor
 
 from bitkiln.ir import Graph
@@ -30,7 +30,7 @@ def digits_context(graph: Graph, samples: int = TRAINING_SAMPLES) -> Context:
     return Context(x[: min(samples, 256)], x[:samples], y[:samples], 0, graph)
 
 
-def test_samples() -> tuple[Tensor, Tensor]:
+def later_samples() -> tuple[Tensor, Tensor]:
     x, y = digits()
     return x[TRAINING_SAMPLES:], y[TRAINING_SAMPLES:]
 
