@@ -87,6 +87,14 @@ def _command(verb: str) -> Callable[..., int]:
         from bitkiln.frontend import on_board  # noqa: PLC0415
 
         return on_board.infer_command if verb == "infer" else on_board.flash_command
+    if verb == "compress":
+        from bitkiln.frontend import compressing  # noqa: PLC0415
+
+        return compressing.compress_command
+    if verb == "explore":
+        from bitkiln.frontend import exploring  # noqa: PLC0415
+
+        return exploring.explore_command
     from bitkiln.frontend import commands  # noqa: PLC0415
 
     result: Callable[..., int] = getattr(commands, f"{verb}_command")
@@ -101,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bitkiln {bitkiln.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_run, _import, _compress, _simulate, _generate, _verify, _build, _flash, _infer, _report, _list):
+    adders = (_run, _import, _compress, _explore, _simulate, _generate, _verify, _build, _flash, _infer, _report, _list)
+    for add in adders:
         add(verbs)
     return parser
 
@@ -139,10 +148,11 @@ def _import(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "read a model into a graph file",
         "bitkiln import model.py:build --input-size 1,1,8,8 -o net.graph",
     )
-    verb.add_argument("model", help="model.py:build, model.py:build(width=8), program.pt2, or torchvision:resnet18")
+    verb.add_argument("model", help="model.py:build(width=8), net.pt2, net.onnx, or torchvision:resnet18")
     verb.add_argument("--input-size", type=_shape, help="shape of the input with a batch of 1, e.g. 1,3,32,32")
     verb.add_argument("--weights", type=Path, help="state dict (.safetensors or .pt) for the model")
     verb.add_argument("-o", "--output", type=Path, help="graph file to write")
+    verb.add_argument("--svg", type=Path, help="drawing of the graph to write")
 
 
 def _compress(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -165,6 +175,25 @@ def _compress(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb.add_argument(
         "-o", "--output", type=Path, help="file to write: a container if it ends in .kiln, else a graph file"
     )
+    verb.add_argument("--groups", action="store_true", help="only list what is cut together with which channels")
+
+
+def _explore(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(
+        verbs,
+        "explore",
+        "scan how sensitive each layer is to pruning and rounding, and choose densities",
+        "bitkiln explore net.graph --data digits --budget 0.01 --html scan.html",
+    )
+    verb.add_argument("graph", type=Path, help="graph file written by import")
+    _data_argument(verb)
+    verb.add_argument("--densities", type=_shares, default=(), help="of weights that stay, e.g. 0.05,0.1,0.3")
+    verb.add_argument("--bits", type=_shape, default=(), help="of rounded weights, e.g. 2,4,8; then without densities")
+    verb.add_argument("--samples", type=int, default=1000, help="of the training data to scan with (default: 1000)")
+    verb.add_argument(
+        "--budget", type=float, help="accuracy to lose, e.g. 0.01 for a point: prints densities for `prune`"
+    )
+    verb.add_argument("--html", type=Path, metavar="FILE", help="write a page with the curves")
 
 
 def _simulate(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -307,3 +336,10 @@ def _shape(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.replace("x", ",").split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers like 1,3,32,32, not {text!r}") from None
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(share) for share in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers like 0.05,0.1,0.3, not {text!r}") from None

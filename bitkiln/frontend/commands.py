@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,29 +14,24 @@ from rich.table import Table
 from bitkiln.boards import find_board
 from bitkiln.hdl.verification import RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
-    KILN_SUFFIX,
     Graph,
     Plan,
-    ToolError,
     fail,
-    from_plain,
     known_names,
     load_graph,
-    print_graph,
     save_graph,
     single_input,
     to_plain,
     write_whole,
 )
-from bitkiln.ir.coding import STORAGE_RULE
-from bitkiln.passes import Context, Pass, accuracy, read_passes, run_passes
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
 from bitkiln.sim.technologies import find_technology
 
-from .datasets import Dataset, DataSpec, calibration_inputs, check_shape, load_dataset
+from .datasets import check_shape, read_dataset
+from .graph_drawing import draw_graph
 from .import_model import import_counting
 from .layer_table import layer_table
 from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
@@ -134,61 +128,22 @@ def import_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     imported = import_counting(arguments.model, arguments.input_size, arguments.weights)
     if arguments.output:
         save_graph(imported.graph, arguments.output)
+    if arguments.svg:
+        write_whole(arguments.svg, draw_graph(imported.graph).encode())
     layers = layer_table(imported)
-    columns = ("name", "op", "type", "params", "macs", "place")
-    shown = table(layers.name, columns, [[getattr(row, column) for column in columns] for row in layers.nodes])
+    columns = ("name", "op", "type", "params", "macs", "weights", "place")
+    rows = [[getattr(row, column) for column in columns] for row in layers.nodes]
     lines = [f"{layers.params:,} parameters, {layers.macs:,} multiply-accumulates"]
     for backend, obstacles in layers.unsupported.items():
-        lines += [f"{backend} cannot build {found.reason} ({found.place})" for found in obstacles]
-    terminal.result(layers.to_plain(), shown, *lines)
-    return 0
-
-
-def compress_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """Passes on a graph."""
-    graph, passes = load_graph(arguments.graph), _passes(arguments.passes)
-    if arguments.data is None:
-        return _store(graph, passes, arguments.output, terminal)
-    data = _dataset(arguments.data)
-    check_shape(data, single_input(graph).type.shape[1:])
-    train_x, train_y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
-    calibration = torch.from_numpy(calibration_inputs(data, DataSpec.calibration_samples))
-    with terminal.step("compress"):
-        small = run_passes(graph, passes, Context(calibration, train_x, train_y, 0, graph, terminal.progress))
-        before, after = (
-            accuracy(g, torch.from_numpy(data.test_x), torch.from_numpy(data.test_y)) for g in (graph, small)
-        )
-    if arguments.output:
-        save_graph(small, arguments.output)
-    bits = [sum(const.type.bits for const in g.consts) for g in (graph, small)]
-    plain = {
-        "accuracy": {"before": before, "after": after},
-        "constant_bits": {"before": bits[0], "after": bits[1]},
-        "graph": print_graph(small).splitlines(),
-    }
-    lines = [f"accuracy {before:.2%} -> {after:.2%}, constants {bits[0]:,} -> {bits[1]:,} bits"]
-    if arguments.output and arguments.output.suffix == KILN_SUFFIX:
-        plain["stored_bytes"] = arguments.output.stat().st_size
-        lines += [f"{plain['stored_bytes']:,} bytes stored", STORAGE_RULE]
-    terminal.result(plain, *lines)
-    return 0
-
-
-def _store(graph: Graph, passes: tuple[Pass, ...], output: Path | None, terminal: Terminal) -> int:
-    """The graph as it is in another file: what `compress` does without samples."""
-    if passes or output is None:
-        raise fail("missing-data", "passes need samples", hint="--data digits, idx:FOLDER or npz:FILE; or only -o FILE")
-    save_graph(graph, output)
-    plain = {"stored_bytes": output.stat().st_size, "parameters": graph.params}
-    lines = [f"{plain['stored_bytes']:,} bytes stored, {graph.params:,} constants"]
-    terminal.result(plain, *lines, *([STORAGE_RULE] if output.suffix == KILN_SUFFIX else []))
+        lines += [f"{backend}: {found}" for found in obstacles] or [f"{backend}: takes all of it"]
+    terminal.result(layers.to_plain(), table(layers.name, columns, rows), *lines)
     return 0
 
 
 def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Cycles and energy of a quantised graph, or of anything that multiplies on a described accelerator."""
     if arguments.accelerator:
-        samples = torch.from_numpy(_dataset(arguments.data).test_x) if arguments.data else None
+        samples = torch.from_numpy(read_dataset(arguments.data).test_x) if arguments.data else None
         return simulate_on_accelerators(arguments, terminal, samples)
     for option in ("against", "html", "data"):
         if getattr(arguments, option):
@@ -251,7 +206,7 @@ def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
     simulator = RtlSimulator(arguments.simulator)
     options = VerifyOptions(arguments.images, simulator, not arguments.no_back_pressure, arguments.seed)
-    plan, data = plan_from(arguments), _dataset(arguments.data)
+    plan, data = plan_from(arguments), read_dataset(arguments.data)
     check_shape(data, single_input(plan.graph).type.shape[1:])
     with terminal.step("verify"):
         samples = torch.from_numpy(data.test_x)
@@ -288,6 +243,7 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def plan_from(arguments: argparse.Namespace, clock_mhz: float | None = None) -> Plan:
+    """Return the Plan of the graph file and the folding options that were given; `clock_mhz` is the default."""
     given = {
         "max_multipliers": arguments.max_multipliers,
         "target_interval": arguments.target_interval,
@@ -297,29 +253,3 @@ def plan_from(arguments: argparse.Namespace, clock_mhz: float | None = None) -> 
     options = PlanOptions(**{name: value for name, value in given.items() if value is not None})
     graph: Graph = load_graph(arguments.graph)
     return size_queues(schedule(graph, options))
-
-
-def _dataset(text: str) -> Dataset:
-    data_format, _, path = text.partition(":")
-    spec = from_plain(DataSpec, {"format": data_format, "path": path}, "--data")
-    try:
-        return load_dataset(spec)
-    except ToolError as error:
-        raise error.prefixed(f"--data {text}") from None
-
-
-def _passes(texts: list[str]) -> tuple[Pass, ...]:
-    """Read passes like `quantise{weight_bits=4, per_channel=false}`; the options are TOML."""
-    return read_passes([_pass_table(text) for text in texts], "--pass")
-
-
-def _pass_table(text: str) -> dict[str, object]:
-    name, brace, options = text.partition("{")
-    hint = "write it like quantise{weight_bits=4, per_channel=false}"
-    try:
-        found = tomllib.loads(f"options = {{{options}") if brace else {"options": {}}
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise fail("bad-value", f"--pass {text!r} cannot be read: {error}", hint=hint) from None
-    if "name" in found["options"] or len(found) > 1:
-        raise fail("bad-value", f"--pass {text!r} is more than a name with options", hint=hint)
-    return {"name": name.strip(), **found["options"]}

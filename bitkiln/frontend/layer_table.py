@@ -7,13 +7,15 @@ work that import has done once and for all (`folded_macs`); so both equal what m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from torch import nn
 
-from bitkiln.ir import Graph, Node, ToolError
+from bitkiln.ir import Diagnostic, Graph, Node, ToolError, fail, is_quantised
 from bitkiln.passes import check_quantisable
+from bitkiln.passes.schedule import PlanOptions, schedule
 
 from ._aten import RULES
 from ._lower import lower_counting
@@ -34,14 +36,24 @@ class LayerRow:
     weight_max: float | None
     place: str
 
+    @property
+    def weights(self) -> str:
+        """The range as text, empty without weights."""
+        has_none = self.weight_min is None or self.weight_max is None
+        return "" if has_none else f"{self.weight_min:.4g} to {self.weight_max:.4g}"
+
 
 @dataclass(frozen=True)
 class Obstacle:
-    """A node that a backend cannot build, where it stands in the model, and why."""
+    """A node that a backend cannot build, where it stands in the model, and why. Without a name and a place it is the
+    network as a whole."""
 
     name: str
     place: str
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.place})" if self.place else self.reason
 
 
 @dataclass(frozen=True)
@@ -60,9 +72,35 @@ class LayerTable:
         return asdict(self)
 
 
-# For each backend, what raises ToolError with one finding for every node that it cannot build. The simulator of shared
-# engines takes every graph.
-BACKENDS: Mapping[str, Callable[[Graph], None]] = {"simulate": lambda graph: None, "rtl": check_quantisable}
+def _check_simulate(graph: Graph) -> None:
+    """Described accelerators take every graph: what does not multiply costs them no cycles of the array."""
+    if graph.total_macs == 0:
+        raise fail("empty-workload", "no layer multiplies, so there is nothing to simulate")
+
+
+def _check_rtl(graph: Graph) -> None:
+    """A quantised graph is planned; of a float graph each node must have an integer form, which `quantise` makes."""
+    if is_quantised(graph):
+        schedule(graph, PlanOptions())
+        return
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        count = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
+        raise fail("unsupported-graph", f"the network has {count}; hardware has one stream in and one out")
+    check_quantisable(graph)
+
+
+def _check_hls(graph: Graph) -> None:
+    raise fail("no-backend", "there is no HLS backend yet; `bitkiln generate` writes RTL")
+
+
+_VALUE = re.compile(r"%([A-Za-z0-9_.\-]*[A-Za-z0-9_\-])")
+
+# For each backend, what raises ToolError with one finding for every node that it cannot build.
+BACKENDS: Mapping[str, Callable[[Graph], None]] = {
+    "simulate": _check_simulate,
+    "rtl": _check_rtl,
+    "hls": _check_hls,
+}
 
 
 def layer_table(imported: Imported) -> LayerTable:
@@ -112,13 +150,11 @@ def _obstacles(graph: Graph, check: Callable[[Graph], None]) -> tuple[Obstacle, 
     try:
         check(graph)
     except ToolError as error:
-        return tuple(
-            Obstacle(_subject(found.message), str(found.location), found.message) for found in error.diagnostics
-        )
+        return tuple(_obstacle(graph, found) for found in error.diagnostics)
     return ()
 
 
-def _subject(message: str) -> str:
-    """The value that a finding begins with: `%name: reason`."""
-    name, separator, _ = message.partition(":")
-    return name.removeprefix("%") if separator and name.startswith("%") else ""
+def _obstacle(graph: Graph, found: Diagnostic) -> Obstacle:
+    """Findings name their value: `%name: reason`, or `no unit takes %name (op): reason`."""
+    name = next((name for name in _VALUE.findall(found.message) if name in graph.node), "")
+    return Obstacle(name, str(found.location), found.message.removeprefix(f"%{name}: "))

@@ -30,7 +30,7 @@ def test_import(tiny: Tiny, bitkiln: Run, tmp_path: Path) -> None:
     assert conv["place"] == f"{tiny.folder}/model.py:11 (conv)"
     assert load_graph(tmp_path / "new" / "net.graph").params == found["params"]
     shown = bitkiln(*model)
-    assert shown.out.splitlines()[1].split() == ["name", "op", "type", "params", "macs", "place"]
+    assert shown.out.splitlines()[1].split() == ["name", "op", "type", "params", "macs", "weights", "place"]
     assert "410 parameters, 684 multiply-accumulates\n" in shown.out
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bitkiln.cli import main
+from bitkiln.frontend.import_model import import_counting
 from bitkiln.frontend.layer_table import layer_table, shape_table
 from bitkiln.frontend.torch_import import finish_counting, read_module
 from bitkiln.frontend.torchvision_shim import SkipInitialisation
@@ -74,3 +75,28 @@ def test_the_command_prints_it_as_json(tmp_path: Path, capsys: pytest.CaptureFix
     assert (found["name"], found["params"], found["macs"]) == ("model", 15, 12)
     assert [node["op"] for node in found["nodes"]] == ["linear", "sigmoid"]
     assert [obstacle["name"] for obstacle in found["unsupported"]["rtl"]] == [found["nodes"][1]["name"]]
+    assert [obstacle["reason"] for obstacle in found["unsupported"]["rtl"]] == ["sigmoid has no integer form"]
+    assert found["unsupported"]["simulate"] == []
+    assert [obstacle["reason"] for obstacle in found["unsupported"]["hls"]] == [
+        "there is no HLS backend yet; `bitkiln generate` writes RTL"
+    ]
+
+
+def test_a_quantised_graph_is_planned(shared_data: Path) -> None:
+    table = layer_table(import_counting(str(shared_data / "qonnx" / "TFC_1W1A.onnx"), None, None))
+    assert table.unsupported["rtl"] == ()
+    assert [row.weights for row in table.nodes if row.op == "linear"] == ["-1 to 1"] * 4
+
+
+def test_several_outputs_and_nothing_to_multiply() -> None:
+    class Two(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x.relu(), x + 1.0
+
+    table = layer_table(finish_counting(read_module(Two().eval(), (1, 4), "two")))
+    assert [str(found) for found in table.unsupported["rtl"]] == [
+        "the network has 1 inputs and 2 outputs; hardware has one stream in and one out"
+    ]
+    assert [str(found) for found in table.unsupported["simulate"]] == [
+        "no layer multiplies, so there is nothing to simulate"
+    ]
