@@ -23,6 +23,7 @@ from bitkiln.sim.streaming import simulate_graph
 from bitkiln.sim.technologies import find_technology
 from bitkiln.sim.tiling import Objective
 from bitkiln.sim.topology import read_topology
+from bitkiln.sim.waterfall import dram_over_add
 
 from .import_model import import_reference
 from .terminal import Terminal, table
@@ -38,6 +39,8 @@ COLUMNS = (
     "DRAM bytes",
     "SRAM bytes",
 )
+
+STEPS = ("weights", "energy", "times less", "what")
 
 TOTALS = ("model", "accelerator", "time", "energy", "DRAM bytes", "SRAM bytes", "utilisation")
 
@@ -64,7 +67,12 @@ def simulate_on_accelerators(arguments: argparse.Namespace, terminal: Terminal, 
     shown: list[Table | str] = []
     for simulation in simulations:
         title = f"{simulation.workload.name} on {simulation.accelerator.title}"
-        shown += [table(title, COLUMNS, _rows(simulation)), *summary(simulation), ""]
+        shown += [table(title, COLUMNS, _rows(simulation)), *summary(simulation)]
+        if simulation.waterfall:
+            shown += ["", table("what compression saves, one batch", STEPS, _steps(simulation))]
+            ratio = f"{dram_over_add(simulation.technology):,.0f}"
+            shown.append(f"32 bits from DRAM cost {ratio} additions of 32 bits")
+        shown.append("")
     if len(simulations) > 1:
         shown += [table("side by side", TOTALS, [_totals(simulation) for simulation in simulations])]
     plain = [simulation.to_plain() for simulation in simulations]
@@ -181,6 +189,18 @@ def _rows(simulation: Simulation) -> list[tuple[object, ...]]:
     return rows
 
 
+def _steps(simulation: Simulation) -> list[tuple[object, ...]]:
+    return [
+        (step.name, _energy(simulation, step.energy), _times(step.factor), step.detail) for step in simulation.waterfall
+    ]
+
+
+def _times(factor: float) -> str:
+    if factor == 1:
+        return ""
+    return f"{factor:.2f}" if factor > 1 else f"{1 / factor:.2f} times more"
+
+
 def _energy(simulation: Simulation, value: float) -> str:
     return f"{value / 1e6:,.3f} µJ" if simulation.technology.unit.value == "pJ" else f"{value:,.0f} MAC"
 
@@ -197,8 +217,13 @@ def summary(simulation: Simulation) -> list[str]:
         f"the weights ({weights.bits / 8:,.0f} bytes) {'fit' if weights.fits else 'do not fit'} on the chip, which has "
         f"{weights.sram_bits / 8:,.0f} bytes for them",
     )
+    unsourced = f"{_energy(simulation, simulation.unsourced_energy)} of the energy is by prices without a source"
     other = ", ".join(f"{count} {name}" for name, count in simulation.workload.other)
-    return [*total, *([f"not simulated: {other}"] if other else [])]
+    more = (
+        (simulation.unsourced_energy, f"{unsourced}: see --json or --html"),
+        (other, f"not simulated: {other}"),
+    )
+    return [*total, *(line for is_there, line in more if is_there)]
 
 
 def to_csv(simulation: Simulation) -> str:

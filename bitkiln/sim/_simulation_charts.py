@@ -12,7 +12,7 @@ from .energy import Kind, KindEnergy
 from .engine import LayerRun, StallCause
 from .simulate import Simulation
 from .technology import EnergyUnit, Technology
-from .waterfall import Step
+from .waterfall import Step, dram_over_add
 
 KIND_NAMES = {
     Kind.MULTIPLY: "multiply",
@@ -217,8 +217,9 @@ def waterfall_chart(steps: Sequence[Step], technology: Technology) -> Chart:
     end = steps[-1].energy
     total = f", {ratio_text(steps[0].energy / end)} less in the end" if end else ""
     note = (
-        f"Energy of one batch on a logarithmic scale{total}. Above, only weights are fetched; "
-        f"the last two steps add what that leaves out. Prices: {technology.title}."
+        f"Energy of one batch on a logarithmic scale{total}. Above, only weights are fetched; the last two steps add "
+        f"what that leaves out. 32 bits from DRAM cost {dram_over_add(technology):,.0f} additions of 32 bits. "
+        f"Prices: {technology.title}."
     )
     keys = (Key("saved", "saved by a step"), Key("added", "added by a step"))
     return fall_chart("What compression saves", note, falls, keys)

@@ -63,6 +63,27 @@ class KindEnergy:
         return math.fsum(energy_pj for _, energy_pj in self)
 
 
+_PAID_FROM = {
+    "multiply": Kind.MULTIPLY,
+    "float_multiply": Kind.MULTIPLY,
+    "mac": Kind.MULTIPLY,
+    "add": Kind.ADD,
+    "float_add": Kind.ADD,
+    "register": Kind.REGISTER,
+    "sram": Kind.SRAM,
+    "dram": Kind.DRAM,
+    "network": Kind.NETWORK,
+    "logic": Kind.LOGIC,
+}
+"""What the parts of a table are the prices of."""
+
+
+def unsourced_kinds(technology: Technology) -> tuple[Kind, ...]:
+    """Return the kinds of energy for which the table has a price without a source."""
+    found = {_PAID_FROM[part] for part, price in technology.entries() if not price.is_sourced}
+    return tuple(kind for kind in Kind if kind in found)
+
+
 @dataclass(frozen=True)
 class StageEnergy:
     """The energy of one stage for one image."""

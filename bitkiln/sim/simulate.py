@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from bitkiln.ir import ToolError
@@ -11,13 +11,14 @@ from bitkiln.ir import ToolError
 from ._tiles import Residence
 from .accelerator import Accelerator, DramKind, Eie, RowStationary, ZeroSkip
 from .counts import Counts, Level
-from .energy import KindEnergy, counts_energy
+from .energy import KindEnergy, counts_energy, unsourced_kinds
 from .engine import LayerRun, StallCause
 from .engines import run_layer
 from .residence import IMPOSSIBLE, Weights, nothing_stays, residences, weights_of
 from .technologies import dram_prices
-from .technology import Price, Technology
+from .technology import MemoryPrice, Price, Technology
 from .tiling import Objective, Tuning
+from .waterfall import Step, waterfall
 from .workload import Layer, Workload
 
 Plain = dict[str, object]
@@ -67,6 +68,19 @@ class Simulation:
         return KindEnergy.of(part for energy in self.energies for part in energy)
 
     @property
+    def unsourced_energy(self) -> float:
+        """The part of the energy of kinds for which the table has a price without a source."""
+        kinds = unsourced_kinds(self.technology)
+        return sum(spent for kind, spent in self.energy if kind in kinds)
+
+    @cached_property
+    def waterfall(self) -> tuple[Step, ...]:
+        """What compression saves, step by step; nothing if the engine does not compress."""
+        if self.accelerator.eie is None:
+            return ()
+        return waterfall([run.layer for run in self.runs], self.accelerator, self.technology)
+
+    @property
     def seconds(self) -> float:
         return self.cycles / self.accelerator.clock_hz
 
@@ -104,12 +118,15 @@ class Simulation:
             "seconds": self.seconds,
             "technology": self.technology.name,
             "energy_unit": self.technology.unit.value,
+            "unsourced_energy": self.unsourced_energy,
+            "prices": [_plain_price(part, price) for part, price in self.technology.entries()],
             "weights": {
                 "bytes": self.weights.bits / 8,
                 "sram_bytes": self.weights.sram_bits / 8,
                 "fits": self.weights.fits,
                 "stays": all(stays.has_weights for stays in self.stays),
             },
+            "waterfall": [asdict(step) for step in self.waterfall],
             "total": total,
             "layers": layers,
         }
@@ -222,6 +239,21 @@ def _plain(
         "network_bytes": counts.bits(Level.NETWORK) / 8,
         "accesses": [_plain_access(counts, level) for level in Level],
     }
+
+
+def _plain_price(part: str, price: Price | MemoryPrice) -> Plain:
+    """An entry of the energy table; `is_sourced` is false for a number that nobody has measured or published."""
+    plain: Plain = {
+        "part": part,
+        "bits": price.bits,
+        "energy": price.energy,
+        "unit": price.unit.value,
+        "source": price.source,
+        "is_sourced": price.is_sourced,
+    }
+    if isinstance(price, MemoryPrice):
+        plain |= {"capacity_bytes": price.capacity_bytes, "write_energy": price.write_pj_per_bit * price.bits}
+    return plain
 
 
 def _plain_access(counts: Counts, level: Level) -> Plain:

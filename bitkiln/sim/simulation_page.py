@@ -21,7 +21,6 @@ from .engine import LayerRun
 from .report_page import page_template
 from .simulate import Simulation
 from .technology import RULES, Technology
-from .waterfall import waterfall
 
 _SAME = 0.005
 
@@ -239,10 +238,7 @@ def _run_row(run: LayerRun, energy: KindEnergy, technology: Technology) -> RunRo
 def _waterfalls(simulations: Sequence[Simulation]) -> list[Chart]:
     """For each network on a sparse engine with shared weights, what its compression saves."""
     return [
-        waterfall_chart(
-            waterfall([run.layer for run in simulation.runs], simulation.accelerator, simulation.technology),
-            simulation.technology,
-        )
+        waterfall_chart(simulation.waterfall, simulation.technology)
         for simulation in simulations
-        if simulation.accelerator.eie is not None
+        if simulation.waterfall
     ]

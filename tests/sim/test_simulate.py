@@ -205,6 +205,31 @@ def test_dram_by_kind_and_by_table() -> None:
     assert with_dram(relative, DramKind.DDR3) == relative
 
 
+def test_prices_without_a_source_say_so_in_json() -> None:
+    binary = simulate(chain("one", convolution(8, 64, 8, 3)), find_accelerator("xnor-array"), TECHNOLOGY)
+    plain = binary.to_plain()
+    prices = plain["prices"]
+    assert isinstance(prices, list)
+    assert len(prices) == len(list(TECHNOLOGY.entries()))
+    assert all(price["source"] and price["unit"] == "pJ" for price in prices)
+    assert [(price["part"], price["bits"]) for price in prices if not price["is_sourced"]] == [
+        ("logic", 8),
+        ("logic", 16),
+        ("logic", 32),
+    ]
+    assert plain["unsourced_energy"] == binary.energy.logic_pj > 0
+    assert alone(matrix(1, 8, 8), find_accelerator("tpu-like")).unsourced_energy == 0
+
+
+def test_what_compression_saves_is_in_json_of_a_compressing_engine() -> None:
+    layer = replace(matrix(1, 512, 640), given_weight_density=0.1, given_activation_density=0.3)
+    steps = alone(layer, find_accelerator("eie")).to_plain()["waterfall"]
+    assert isinstance(steps, list)
+    assert [step["name"] for step in steps[:2]] == ["Weights from DRAM", "from SRAM"]
+    assert steps[0]["energy"] == 512 * 640 * 640.0
+    assert alone(layer, find_accelerator("tpu-like")).to_plain()["waterfall"] == []
+
+
 def test_floats_are_priced_as_floats() -> None:
     accelerator = find_accelerator("systolic-32")
     numbers = replace(
