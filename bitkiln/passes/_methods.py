@@ -64,6 +64,8 @@ class ActivationMethod(Enum):
 
     NONE = "none"
     LSQ = "lsq"
+    AFFINE = "affine"
+    """A learned step, and codes from the least value to the greatest: for values of uneven signs."""
     LSQ_POWER_OF_TWO = "lsq_power_of_two"
     """Dynamic fixed point whose exponent is learned."""
     DOREFA = "dorefa"
@@ -135,6 +137,11 @@ def activation_quantiser(method: ActivationMethod, bits: int, values: Tensor) ->
         case ActivationMethod.LSQ | ActivationMethod.LSQ_POWER_OF_TWO:
             op = LearnedStepActivation(bits, bool(row.min() < 0), method is ActivationMethod.LSQ_POWER_OF_TWO)
             return Quantiser(op, {"step": best_step(row[0], *op.limits).reshape(1)})
+        case ActivationMethod.AFFINE:
+            low, high = float(row.min().clamp(max=0)), float(row.max().clamp(min=0))
+            zero_point = round(-low / max(high - low, 2.0**-30) * ((1 << bits) - 1))
+            op = LearnedStepActivation(bits, zero_point=zero_point)
+            return Quantiser(op, {"step": best_step(row[0], *op.limits).reshape(1)})
         case ActivationMethod.DOREFA:
             return Quantiser(ClippedActivation(bits), {})
         case ActivationMethod.LQ:
@@ -160,7 +167,9 @@ def _windows(values: Tensor, bases: int) -> dict[str, Tensor]:
 
 def best_step(values: Tensor, low: int, high: int) -> Tensor:
     """Return the step with the least squared error among 25 from that of the largest value down to 1/64 of it."""
-    largest = torch.maximum(values.max() / max(high, 1), values.min() / min(low, -1)).clamp(min=2.0**-30)
+    below = values.min() / low if low < 0 else values.new_zeros(())
+    above = values.max() / high if high > 0 else values.new_zeros(())
+    largest = torch.maximum(below, above).clamp(min=2.0**-30)
     steps = largest * 2.0 ** (-torch.arange(25) / 4)
     errors = [(torch.round(values / step).clamp(low, high) * step - values).square().sum() for step in steps]
     return steps[int(torch.stack(errors).argmin())]

@@ -47,7 +47,7 @@ _ACTIVATION_BITS: Mapping[ActivationMethod, tuple[int, int]] = {
     ActivationMethod.ABC: (1, MAX_BASES + 1),
     ActivationMethod.DOREFA: (1, MAX_ACTIVATION_BITS),
 }
-"""The same for activations; 2 to 8 for the others."""
+"""The same for activations; 2 to 12 for the others."""
 
 
 @dataclass(frozen=True)

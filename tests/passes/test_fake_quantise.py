@@ -114,6 +114,19 @@ def test_parameters_start_near_the_values(method: ActivationMethod, bits: int) -
     assert float((found - values).square().mean()) < 0.5 * float((values - values.mean()).square().mean())
 
 
+def test_affine_codes_fit_values_of_uneven_signs() -> None:
+    values = torch.randn(5000, generator=torch.Generator().manual_seed(0)) + 2
+    quantiser = activation_quantiser(ActivationMethod.AFFINE, 4, values)
+    assert quantiser is not None
+    assert isinstance(quantiser.op, LearnedStepActivation)
+    low, high = quantiser.op.limits
+    assert high - low == 15
+    assert -6 < low < -1
+    found = quantiser.op.evaluate(torch.cat([values, torch.zeros(1)])[None], quantiser.parameters["step"])[0]
+    assert found[-1] == 0
+    assert float((found[:-1] - values).abs().mean()) < 0.15
+
+
 def test_the_best_step_has_the_least_error() -> None:
     values = torch.randn(1000, generator=torch.Generator().manual_seed(0))
 
@@ -166,9 +179,9 @@ def points(graph: Graph) -> list[str]:
         (lambda: FakeQuantise(weight_bits=17), "weight_bits must be between 2 and 16, not 17"),
         (lambda: FakeQuantise(WeightMethod.LQ, 5), "weight_bits must be between 1 and 4, not 5"),
         (lambda: FakeQuantise(WeightMethod.LOG, 6), "weight_bits must be between 2 and 5, not 6"),
-        (lambda: FakeQuantise(activation_bits=9), "activation_bits must be between 2 and 8, not 9"),
-        (lambda: FakeQuantise(input_bits=1), "input_bits must be between 2 and 8, not 1"),
-        (lambda: FakeQuantise(output_bits=16), "output_bits must be between 2 and 8, not 16"),
+        (lambda: FakeQuantise(activation_bits=13), "activation_bits must be between 2 and 12, not 13"),
+        (lambda: FakeQuantise(input_bits=1), "input_bits must be between 2 and 12, not 1"),
+        (lambda: FakeQuantise(output_bits=16), "output_bits must be between 2 and 12, not 16"),
         (
             lambda: FakeQuantise(layers=(LayerMethod("fc1", WeightMethod.ABC, 8),)),
             "weight_bits of the layers 'fc1' must be between 1 and 5, not 8",

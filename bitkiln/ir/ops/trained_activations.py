@@ -18,8 +18,8 @@ from .linear import Conv2d, Pair
 from .trained import ActivationQuantiser, Staircase, learned_step, nearest_power, positive, snapped
 from .trained_bases import MAX_BASES, sign_table
 
-MAX_ACTIVATION_BITS = 8
-"""255 thresholds."""
+MAX_ACTIVATION_BITS = 12
+"""4095 thresholds, as many as hardening makes of a quantiser."""
 _MAX_LEVEL_BITS = 8
 
 
@@ -61,17 +61,21 @@ class SignActivation(ActivationQuantiser):
 class LearnedStepActivation(ActivationQuantiser):
     """LSQ (Esser et al. 2020): the code of x / step, halves up, saturated, times the learned step.
 
-    Arguments: x, step [1]. Codes are signed or from 0. With `power_of_two` the step is the nearest one: dynamic fixed
-    point whose exponent training chooses. Gradients: `trained.learned_step`, with the elements of one sample as count.
+    Arguments: x, step [1]. Codes are signed, or from -`zero_point` on, which makes affine ones. With `power_of_two` the
+    step is the nearest one: dynamic fixed point whose exponent training chooses. Gradients: `trained.learned_step`, with
+    the elements of one sample as count.
     """
 
     name: ClassVar[str] = "learned_step_activation"
     bits: int = 8
     signed: bool = False
     power_of_two: bool = False
+    zero_point: int = 0
 
     def __post_init__(self) -> None:
         require_between("bits of learned_step_activation", (self.bits,), 1 + self.signed, MAX_ACTIVATION_BITS)
+        most = 0 if self.signed else (1 << self.bits) - 1
+        require_between("zero_point of learned_step_activation", (self.zero_point,), 0, most)
 
     @property
     def parameter_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -80,7 +84,8 @@ class LearnedStepActivation(ActivationQuantiser):
     @property
     def limits(self) -> tuple[int, int]:
         """Smallest and largest code."""
-        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
+        low = -(1 << (self.bits - 1)) if self.signed else -self.zero_point
+        return low, low + (1 << self.bits) - 1
 
     def staircase(self, *parameters: Tensor) -> Staircase:
         step = positive(parameters[0])
