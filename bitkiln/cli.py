@@ -148,11 +148,10 @@ def _import(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "read a model into a graph file",
         "bitkiln import model.py:build --input-size 1,1,8,8 -o net.graph",
     )
-    verb.add_argument("model", help="model.py:build(width=8), net.pt2, net.onnx, or torchvision:resnet18")
+    verb.add_argument("model", help="model.py:build, model.py:build(width=8), program.pt2, or torchvision:resnet18")
     verb.add_argument("--input-size", type=_shape, help="shape of the input with a batch of 1, e.g. 1,3,32,32")
     verb.add_argument("--weights", type=Path, help="state dict (.safetensors or .pt) for the model")
     verb.add_argument("-o", "--output", type=Path, help="graph file to write")
-    verb.add_argument("--svg", type=Path, help="drawing of the graph to write")
 
 
 def _compress(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -190,9 +189,7 @@ def _explore(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb.add_argument("--densities", type=_shares, default=(), help="of weights that stay, e.g. 0.05,0.1,0.3")
     verb.add_argument("--bits", type=_shape, default=(), help="of rounded weights, e.g. 2,4,8; then without densities")
     verb.add_argument("--samples", type=int, default=1000, help="of the training data to scan with (default: 1000)")
-    verb.add_argument(
-        "--budget", type=float, help="accuracy to lose, e.g. 0.01 for a point: prints densities for `prune`"
-    )
+    verb.add_argument("--budget", type=float, help="accuracy to lose, e.g. 0.01: prints densities for `prune`")
     verb.add_argument("--html", type=Path, metavar="FILE", help="write a page with the curves")
 
 

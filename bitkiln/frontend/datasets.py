@@ -15,7 +15,7 @@ from typing import Any, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from bitkiln.ir import Location, fail, known_names
+from bitkiln.ir import Location, ToolError, fail, from_plain, known_names
 
 from ._data_sources import MNIST_HINT, RawSet, idx_files, read_digits, read_idx_folder, read_npz
 
@@ -139,6 +139,16 @@ def load_dataset(spec: DataSpec) -> Dataset:
             Location(raw.test.inputs_name),
         )
     return Dataset(train_x, train_y, test_x, test_y, name=spec.path or spec.format.value)
+
+
+def read_dataset(text: str) -> Dataset:
+    """Read the samples that a command line names: `digits`, `idx:FOLDER` or `npz:FILE`."""
+    data_format, _, path = text.partition(":")
+    spec = from_plain(DataSpec, {"format": data_format, "path": path}, "--data")
+    try:
+        return load_dataset(spec)
+    except ToolError as error:
+        raise error.prefixed(f"--data {text}") from None
 
 
 def data_files(spec: DataSpec) -> tuple[Path, ...]:
