@@ -219,6 +219,27 @@ def test_weights_that_cannot_be_shared() -> None:
     assert "error[not-finite]: fc1.weight has 48 NaN or infinite values of 48" in error(nan, Share(2))
 
 
+def test_biases_share_one_table() -> None:
+    graph = mlp((8, 6, 5, 20, 30))
+    found = shared(graph, Share(3, bias_bits=4))
+    biases = [f"fc{i}.bias" for i in range(1, 5)]
+    assert [str(found.types[name]) for name in biases] == [f"codebook4(f32)[{size}]" for size in (6, 5, 20, 30)]
+    assert [found.node[f"{name}.decoded"].args[1] for name in biases] == ["fc1.bias.table"] * 4
+    assert len(found.const["fc1.bias.table"].data) == 16
+    values = torch.cat([weights(found)[name] for name in biases])
+    before = torch.cat([graph.const[name].data for name in biases])
+    nearest = found.const["fc1.bias.table"].data[(before[:, None] - found.const["fc1.bias.table"].data).abs().argmin(1)]
+    assert torch.equal(values, nearest)
+    tuned = Tune(epochs=1, learning_rate=1e-2, keep_best=False).run(found, context(graph))
+    assert not torch.equal(tuned.const["fc1.bias.table"].data, found.const["fc1.bias.table"].data)
+    codes = run_passes(found, (Quantise(),), context(graph))
+    assert "fc1.bias.decoded" not in codes.node
+    with pytest.raises(ToolError, match=r"fc1\.bias, fc2\.bias has 9 distinct weights, fewer than the 16 centroids"):
+        shared(mlp((8, 6, 3)), Share(3, bias_bits=4))
+    with pytest.raises(ToolError, match="bias_bits must be between 1 and 8, not 9"):
+        Share(bias_bits=9)
+
+
 @pytest.mark.parametrize("bits", [0, 9])
 def test_bits_out_of_range(bits: int) -> None:
     with pytest.raises(ToolError, match=f"index_bits must be between 1 and 8, not {bits}"):
