@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from bitkiln.ir import Graph, Node, check_finite, evaluate, fail
-from bitkiln.ir.ops import ActivationQuantiser, Add, ArgMax, Conv2d, Linear
+from bitkiln.ir.ops import ActivationQuantiser, Add, ArgMax, Conv2d, Linear, MaxPool2d
 from bitkiln.ir.ops.trained_activations import MAX_ACTIVATION_BITS
 from bitkiln.ir.ops.trained_bases import MAX_BASES
 from bitkiln.ir.ops.trained_uniform import MAX_LOG_BITS
@@ -170,9 +170,10 @@ def layers_of(graph: Graph) -> list[Node]:
 
 
 def source_of(graph: Graph, value: str) -> str:
-    """The value whose elements, or the greatest of them, are moved to be `value`."""
+    """The value whose elements are moved, but not pooled, to be `value`."""
     node = graph.node.get(value)
-    return source_of(graph, node.args[0]) if node is not None and isinstance(node.op, MOVES) else value
+    is_move = node is not None and isinstance(node.op, MOVES) and not isinstance(node.op, MaxPool2d)
+    return source_of(graph, node.args[0]) if node is not None and is_move else value
 
 
 def check_trainable(graph: Graph, name: str) -> None:

@@ -31,6 +31,7 @@ from bitkiln.ir.ops import (
     Dequantise,
     Div,
     IncrementalWeight,
+    MaxPool2d,
     Mul,
     MultiThreshold,
     WeightQuantiser,
@@ -69,6 +70,7 @@ def harden(graph: Graph) -> Graph:
     findings = [finding for node in quantisers if (finding := _finding(graph, node))]
     if findings:
         raise ToolError(*findings)
+    graph = _before_pools(graph)
     build, values, grids = Builder(graph.name), dict[str, str](), dict[int, Grid]()
     for value in graph.inputs:
         values[value.name] = build.input(value.name, value.type)
@@ -102,6 +104,23 @@ def _finding(graph: Graph, node: Node) -> Diagnostic | None:
             message = f"%{node.name}: {left} of {is_frozen.numel()} weights are not frozen yet"
             return Diagnostic("cannot-harden", message, node.loc, "freeze_powers with portion = 1.0 before harden")
     return None
+
+
+def _before_pools(graph: Graph) -> Graph:
+    """The graph with staircases before the max pools that only they read: the code of the greatest is the greatest
+    code, and narrow codes are cheaper to pool."""
+    nodes = dict(graph.node)
+    for node in graph.nodes:
+        pool = nodes.get(node.args[0])
+        if not isinstance(node.op, ActivationQuantiser) or pool is None or not isinstance(pool.op, MaxPool2d):
+            continue
+        if len(graph.users[pool.name]) > 1 or pool.name in graph.outputs:
+            continue
+        before = graph.types[pool.args[0]]
+        # Each keeps its place in the order and takes the other's operation; only names of values within change.
+        nodes[pool.name] = replace(pool, op=node.op, args=(pool.args[0], *node.args[1:]), type=before, loc=node.loc)
+        nodes[node.name] = replace(node, op=pool.op, args=(pool.name,), loc=pool.loc)
+    return verify(replace(graph, nodes=tuple(nodes.values())))
 
 
 def _is_latent(graph: Graph, const: Const) -> bool:

@@ -85,11 +85,11 @@ def test_both_operands_of_an_addition_are_quantised_and_outputs_on_demand() -> N
     assert torch.allclose(trained / trained.abs().max(), integers / integers.abs().max(), atol=1e-9)
 
 
-def test_quantisers_stand_before_pools_and_reshapes() -> None:
+def test_quantisers_stand_behind_pools_and_before_reshapes() -> None:
     graph = digits_cnn()
     quantised = FakeQuantise().run(graph, digits_context(graph))
     names = [node.name for node in quantised.nodes if isinstance(node.op, ActivationQuantiser)]
-    assert names == ["x.quantised", "relu1.quantised", "relu2.quantised", "relu3.quantised"]
+    assert names == ["x.quantised", "pool1.quantised", "relu2.quantised", "pool3.quantised"]
 
 
 def test_weights_of_no_method_stay_floats() -> None:

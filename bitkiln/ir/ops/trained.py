@@ -129,12 +129,17 @@ class WeightQuantiser(Op):
 @dataclass(frozen=True, eq=False)
 class Staircase:
     """scale * (base + step * number of `thresholds` [n] that are at most x), `thresholds` rising; repeated ones make
-    higher steps."""
+    higher steps.
+
+    `is_even` says that the step is 1 and the j-th threshold (base + j - 1/2) * scale, in 32-bit floats: then the code
+    is computed instead of searched for.
+    """
 
     thresholds: Tensor
     base: int
     step: int
     scale: float
+    is_even: bool = False
 
     @property
     def code_range(self) -> tuple[int, int]:
@@ -142,13 +147,25 @@ class Staircase:
         return self.base, self.base + self.step * len(self.thresholds)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if len(self.thresholds) <= FEW:
-            count = torch.zeros_like(x)
-            for threshold in self.thresholds.tolist():
-                count += x >= threshold
-        else:
+        return self._codes(x) * self.scale
+
+    def _codes(self, x: Tensor) -> Tensor:
+        if self.is_even:
+            return self._rounded(x)
+        if len(self.thresholds) > FEW:
             count = torch.searchsorted(self.thresholds.to(x.dtype), x.contiguous(), right=True).to(x.dtype)
-        return (self.base + self.step * count) * self.scale
+            return self.base + self.step * count
+        count = torch.zeros_like(x)
+        for threshold in self.thresholds.tolist():
+            count += x >= threshold
+        return self.base + self.step * count
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        """The code that the quotient rounds to, or its neighbour where the rounded quotient missed a threshold."""
+        low, high = self.code_range
+        code = torch.floor(x.to(torch.float32) * (1 / self.scale) + 0.5).clamp_(low, high)
+        is_above, is_below = x >= (code + 0.5) * self.scale, x < (code - 0.5) * self.scale
+        return (code + is_above - is_below.to(code.dtype)).clamp_(low, high).to(x.dtype)
 
 
 class ActivationQuantiser(Op):

@@ -62,8 +62,8 @@ class LearnedStepActivation(ActivationQuantiser):
     """LSQ (Esser et al. 2020): the code of x / step, halves up, saturated, times the learned step.
 
     Arguments: x, step [1]. Codes are signed, or from -`zero_point` on, which makes affine ones. With `power_of_two` the
-    step is the nearest one: dynamic fixed point whose exponent training chooses. Gradients: `trained.learned_step`, with
-    the elements of one sample as count.
+    step is the nearest one: dynamic fixed point whose exponent training chooses. Gradients: `trained.learned_step`, a
+    sample's elements being the count.
     """
 
     name: ClassVar[str] = "learned_step_activation"
@@ -91,7 +91,7 @@ class LearnedStepActivation(ActivationQuantiser):
         step = positive(parameters[0])
         step = nearest_power(step) if self.power_of_two else step
         low, high = self.limits
-        return Staircase((torch.arange(low + 1, high + 1) - 0.5) * step, low, 1, float(step))
+        return Staircase((torch.arange(low + 1, high + 1) - 0.5) * step, low, 1, float(step), is_even=True)
 
     def surrogate(self, x: Tensor, *parameters: Tensor) -> Tensor:
         return learned_step(x, parameters[0], *self.limits, max(1, x.numel() // max(1, len(x))))
