@@ -153,6 +153,16 @@ class Layer:
         return self.positions * self.taps * self.filters
 
     @property
+    def executed_macs(self) -> float:
+        """Those whose two factors are not zero, as the densities lead one to expect if zeros are independent."""
+        return self.macs * self.weight_density * self.activation_density
+
+    def binary_speed_up(self, word_bits: int = 64) -> float:
+        """Operations if all values are real, over those of XNOR-Net (Rastegari et al. 2016, section 3.3): a word of
+        products in one XNOR and popcount, and for each output a multiplication with its scale."""
+        return self.macs / (self.macs / word_bits + self.output_count)
+
+    @property
     def weight_count(self) -> int:
         return self.taps * self.filters
 
