@@ -2,22 +2,21 @@
 
     python benchmarks/import_torchvision.py [--jobs 2] [--outputs] [NAME ...]
 
-Each network is imported in a fresh process. For the counts it is built without weights, and the table shows CPU time
-and peak memory; for the outputs (of 35 networks) it has random weights and statistics, and a batch of two images.
+Each network is imported in a process of its own, forked when torch and torchvision are loaded. For the counts it is
+built without weights, and the table shows CPU time and peak memory; for the outputs (of 35 networks) it has random
+weights and statistics, and a batch of two images.
 Needs torchvision 0.28 and ../shared/data/published/torchvision_reference.csv (or $BITKILN_SHARED_DATA).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import os
 import resource
-import subprocess
 import sys
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +24,11 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402  # the path is set above
 
+from bitkiln.frontend.layer_table import shape_table  # noqa: E402
+from bitkiln.frontend.torch_import import import_module  # noqa: E402
+from bitkiln.frontend.torchvision_shim import SkipInitialisation, import_torchvision, torchvision_model  # noqa: E402
+from bitkiln.ir import evaluate  # noqa: E402
+from tests.frontend.micro_models import outputs, relative_error  # noqa: E402
 from tests.frontend.torchvision_reference import (  # noqa: E402
     SMALL_SIZES,
     Reference,
@@ -38,10 +42,6 @@ COUNTS_HEADING = f"{'params':>13}{'G MACs':>10}{'nodes':>7}{'CPU s':>7}{'MB':>6}
 
 def measure(reference: Reference) -> dict[str, object]:
     """Import one network and return what was found."""
-    from bitkiln.frontend.layer_table import shape_table  # noqa: PLC0415  # only the worker needs torch
-    from bitkiln.frontend.torchvision_shim import SkipInitialisation, torchvision_model  # noqa: PLC0415
-
-    warnings.simplefilter("ignore")
     start = time.process_time()
     with SkipInitialisation():
         module = torchvision_model(reference.name, **dict(reference.arguments))
@@ -57,11 +57,6 @@ def measure(reference: Reference) -> dict[str, object]:
 
 def compare(name: str) -> dict[str, object]:
     """Import a network with random weights; return the largest difference to eager PyTorch, relative to the output."""
-    from bitkiln.frontend.torch_import import import_module  # noqa: PLC0415  # only the worker needs torch
-    from bitkiln.ir import evaluate  # noqa: PLC0415
-    from tests.frontend.micro_models import outputs, relative_error  # noqa: PLC0415
-
-    warnings.simplefilter("ignore")
     torch.manual_seed(0)
     module, size = random_network(name), SMALL_SIZES[name]
     graph = import_module(module, (1, 3, size, size), name)
@@ -71,14 +66,14 @@ def compare(name: str) -> dict[str, object]:
         return {"error": max(relative_error(found, wanted) for found, wanted in pairs), "nodes": len(graph.nodes)}
 
 
-def in_process(mode: str, name: str) -> tuple[str, dict[str, object] | None, str]:
-    """Run this file for one network in a process of its own."""
-    command = [sys.executable, __file__, mode, name]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        return name, None, (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return name, json.loads(done.stdout), ""
+def in_process(task: Reference | str) -> tuple[str, dict[str, object] | None, str]:
+    """Do one network's task, in a process that ends with it."""
+    name = task if isinstance(task, str) else task.name
+    torch.set_num_threads(1)
+    try:
+        return name, compare(task) if isinstance(task, str) else measure(task), ""
+    except Exception as error:  # noqa: BLE001  # whatever goes wrong with a network is its line of the table
+        return name, None, f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
 def counts_line(reference: Reference, found: dict[str, object]) -> tuple[str, bool]:
@@ -95,21 +90,18 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="networks, by default all")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--outputs", action="store_true", help="compare outputs instead of counts")
-    parser.add_argument("--count", help=argparse.SUPPRESS)
-    parser.add_argument("--compare", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     data = Path(os.environ.get("BITKILN_SHARED_DATA", ROOT.parent / "shared" / "data"))
     known = {reference.name: reference for reference in read_references(data)}
-    if arguments.count or arguments.compare:
-        print(json.dumps(measure(known[arguments.count]) if arguments.count else compare(arguments.compare)))
-        return 0
     names = arguments.names or list(SMALL_SIZES if arguments.outputs else known)
-    mode = "--compare" if arguments.outputs else "--count"
+    tasks = [name if arguments.outputs else known[name] for name in names]
     wrong, start = 0, time.monotonic()
+    warnings.simplefilter("ignore")
+    import_torchvision()
     heading = f"{'error':>10}{'nodes':>7}" if arguments.outputs else COUNTS_HEADING
     print(f"{'network':30}{heading}")
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        for name, found, error in pool.map(lambda name: in_process(mode, name), names):
+    with multiprocessing.get_context("fork").Pool(arguments.jobs, maxtasksperchild=1) as pool:
+        for name, found, error in pool.imap(in_process, tasks, chunksize=1):
             if found is None:
                 line, is_equal = error, False
             elif arguments.outputs:
@@ -118,7 +110,10 @@ def main() -> int:
                 line, is_equal = counts_line(known[name], found)
             wrong += not is_equal
             print(f"{name:30}{line}", flush=True)
-    print(f"{len(names) - wrong} of {len(names)} equal, {time.monotonic() - start:.0f} s")
+    used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(
+        f"{len(names) - wrong} of {len(names)} equal, {time.monotonic() - start:.0f} s, {used:.0f} s of the processors"
+    )
     return 1 if wrong else 0
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bitkiln.ir import Location, ToolError, fail
+from bitkiln.ir.types import MAX_ELEMENTS
 
 from ._onnx_tensor import TYPES, read_tensor
 from ._places import Site, is_layer, locations, plain_name, plain_text
@@ -106,9 +107,24 @@ def _parse(path: Path) -> onnx.ModelProto:
         proto.ParseFromString(path.read_bytes())
     except (decode_error, UnicodeDecodeError, RuntimeError) as error:
         raise bad_onnx(f"{path} is no ONNX model: {str(error)[:200] or type(error).__name__}") from None
+    if not _is_text(proto):
+        raise bad_onnx(f"{path} is no ONNX model: it has names that are no UTF-8")
     if not proto.graph.output or not proto.opset_import:
         raise bad_onnx(f"{path} is no ONNX model: it has no {'opset' if proto.graph.output else 'output'}")
     return proto
+
+
+def _is_text(message: Any) -> bool:
+    """True if all texts of a message are: protobuf gives bytes where they are not, and does not complain."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING and not isinstance(value, str):
+            if isinstance(value, bytes) or any(isinstance(text, bytes) for text in value):
+                return False
+        elif field.type == field.TYPE_MESSAGE:
+            parts = [value] if hasattr(value, "ListFields") else value
+            if not all(map(_is_text, parts)):
+                return False
+    return True
 
 
 def _packages() -> tuple[Any, type[Exception]]:
@@ -134,7 +150,10 @@ def _read_input(value: onnx.ValueInfoProto) -> OnnxInput:
         )
     if kind.elem_type not in TYPES:
         raise fail("wrong-dtype", f"the input {value.name!r} has the element type {kind.elem_type}, expected float32")
-    shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim)
+    # Some exporters write 0 or -1 for a size that they leave open.
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in kind.shape.dim)
+    if math.prod(size for size in shape if size is not None) > MAX_ELEMENTS:
+        raise bad_onnx(f"the input {value.name[:80]!r} has the shape {list(shape)}")
     return OnnxInput(value.name, shape, TYPES[kind.elem_type])
 
 

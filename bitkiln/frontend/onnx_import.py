@@ -6,6 +6,7 @@ door from there. Quantised networks become exact integers.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bitkiln.ir import Diagnostic, Graph, ToolError, fail, known_names
+from bitkiln.ir.types import MAX_ELEMENTS
 from bitkiln.passes.grids import Grid
 
 from ._onnx_at import SPARE_ELEMENTS, At, Broken, Entry, Fixed, Live, Translation, Value
@@ -75,6 +77,10 @@ def _shape(value: OnnxInput, given: Shape | None) -> Shape:
         if not fits:
             shown = [size or "?" for size in value.shape]
             raise fail("input-shape", f"the input {value.name!r} has shape {shown}, not {list(given)}")
+        if math.prod(given) > MAX_ELEMENTS:
+            raise fail(
+                "input-shape", f"a sample has at most {MAX_ELEMENTS} values, not {math.prod(given)}: {list(given)}"
+            )
         return given
     if None in sizes:
         shown = [size or "?" for size in value.shape]

@@ -123,6 +123,10 @@ def test_refusal(
          "  help: give them: --input-size 1,3,32,32"),
         (("N", 3, "H", 8), (1, 3, 8), "error[input-shape]: the input 'x' has shape ['?', 3, '?', 8], not [1, 3, 8]"),
         (("N", 3, 4, 8), (1, 3, 5, 8), "error[input-shape]: the input 'x' has shape ['?', 3, 4, 8], not [1, 3, 5, 8]"),
+        (("N", 1 << 40), None, "error[bad-onnx]: the input 'x' has the shape [None, 1099511627776]\n"
+         "  help: export the model again, and check it with onnx.checker.check_model"),
+        (("N", "C"), (1, 1 << 40), "error[input-shape]: a sample has at most 2147483647 values, not 1099511627776: "
+         "[1, 1099511627776]"),
         ((2, 3), None, "error[input-shape]: the program was exported for an input of [2, 3]; its first size must be 1\n"
          "  help: export the model with one sample as its example input"),
     ],
@@ -134,6 +138,12 @@ def test_sizes_of_the_input(
     with pytest.raises(ToolError) as caught:
         import_onnx(path, input_shape=given)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_sizes_that_are_no_sizes_are_open(batch: int, tmp_path: Path) -> None:
+    path = write(model([node("Relu", "x")], (batch, 3, 4)), tmp_path)
+    assert import_onnx(path).inputs[0].type.shape == (1, 3, 4)
 
 
 def test_open_sizes_are_given(tmp_path: Path) -> None:
@@ -153,6 +163,13 @@ def test_no_onnx_file(tmp_path: Path) -> None:
         with pytest.raises(ToolError) as caught:
             import_onnx(path)
         assert str(caught.value).startswith(f"error[bad-onnx]: {path} is no ONNX model: ")
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    path = write(model([node("Relu", "x")], VECTOR), tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"Relu_y", b"Rel\xff_y"))
+    with pytest.raises(ToolError, match="it has names that are no UTF-8"):
+        import_onnx(path)
 
 
 def test_a_file_without_the_onnx_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
