@@ -89,7 +89,7 @@ def compared(
     if rest:
         levels = [distance >= level.as_signed() for level in rest]
         flags = registered(m, Cat(reached, *levels), f"{name}_reached")
-        total = sum((flag for flag in list(flags)[1:]), flags[0])
+        total = _count(list(flags))
         reached = registered(m, total[: len(flags).bit_length()], f"{name}_count")
         choice = delayed(m, choice, thresholds.latency, f"{name}_choice")
     index = Signal(len(reached), name=f"{name}_index")
@@ -100,6 +100,12 @@ def compared(
         found = table(m, index, fields, f"{name}_code_{number}")
         result = Mux(choice == number, found, result) if number else found
     return result
+
+
+def _count(flags: Sequence[Value]) -> Value:
+    """The number of flags that are set, as a tree: a chain of 255 is deeper than Python's stack."""
+    middle = len(flags) // 2
+    return _count(flags[:middle]) + _count(flags[middle:]) if middle else flags[0]
 
 
 def row_word(fields: Sequence[RowField], pe: int, number: int) -> int:
