@@ -16,7 +16,8 @@ class LayerFolding:
     """By hand, for the layers whose stage name matches the glob `layer`. What is None stays automatic.
 
     `pe` divides the output channels (of a group), `simd` the input channels (of a group), or the features of a linear
-    layer. A layer without multipliers has one number of lanes, which either names.
+    layer. A layer without multipliers has one number of lanes, which either names. `sparse` asks for the unit that
+    skips weights of 0 (or against it); without, it is taken where few enough are left.
     """
 
     layer: str
@@ -24,6 +25,7 @@ class LayerFolding:
     simd: int | None = None
     storage: Storage | None = None
     multiplier: Multiplier | None = None
+    sparse: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from bitkiln.ir.units import MatrixVector, Multiplier, Storage, Thresholds, Unit
 from ._comparison import reordered
 from ._layers import Folding, Format, Geometry, Layer, Place, divisors
 from ._orders import Order
+from ._sparse import MOST_ELEMENTS, SparseCost, pays_sparse, sparse_unit
 
 MIN_BLOCK_BITS = 1024
 MIN_BLOCK_WORDS = 32
@@ -70,6 +72,7 @@ class ProductLayer(Layer):
     multiplier: Multiplier | None = None
     thresholds: Thresholds | None = None
     weight_code: WeightCode = WeightCode.INTEGER
+    sparse: bool | None = None
 
     @property
     def operand(self) -> Format:
@@ -82,15 +85,35 @@ class ProductLayer(Layer):
         """True if the products need multipliers: neither input nor weights are signs."""
         return self.weight_code is WeightCode.INTEGER and not self.operand.bipolar
 
+    @property
+    def can_be_sparse(self) -> bool:
+        return self.is_multiplied and self.groups == 1
+
+    @cached_property
+    def is_sparse(self) -> bool:
+        """True if weights of 0 are skipped."""
+        wanted = pays_sparse(self.weights) if self.can_be_sparse and self.sparse is None else self.sparse
+        return bool(wanted)
+
+    @cached_property
+    def _sparse_cost(self) -> SparseCost:
+        return SparseCost(self.weights)
+
     def foldings(self) -> tuple[Folding, ...]:
-        return tuple(Folding(pe, simd) for pe in divisors(self.rows) for simd in divisors(self.simd_base))
+        pes = [pe for pe in divisors(self.rows) if pe <= MOST_ELEMENTS or not self.is_sparse]
+        return tuple(Folding(pe, simd) for pe in pes for simd in divisors(self.simd_base))
 
     def interval(self, folding: Folding) -> int:
+        window = self.geometry.interval(folding.simd) if self.geometry else 0
+        if self.is_sparse:
+            return max(self.vectors * self._sparse_cost.cycles(folding.pe), window)
         products = self.vectors * self.groups * (self.rows // folding.pe) * (self.columns // folding.simd)
-        return max(products, self.geometry.interval(folding.simd) if self.geometry else 0)
+        return max(products, window)
 
     def multipliers(self, folding: Folding) -> int:
         """Products of signs count by the LUTs that they take, a fraction of a multiplier's."""
+        if self.is_sparse:
+            return folding.pe
         products = folding.pe * folding.simd
         if self.is_multiplied:
             return products
@@ -98,7 +121,7 @@ class ProductLayer(Layer):
         return -(-products // (COUNTS_A_MULTIPLIER if is_count else SIGNS_A_MULTIPLIER))
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:
-        product = MatrixVector(
+        dense = MatrixVector(
             vectors=self.vectors,
             groups=self.groups,
             rows=self.rows,
@@ -123,6 +146,7 @@ class ProductLayer(Layer):
             output_bipolar=self.place.output.bipolar,
             thresholds=self.thresholds,
         )
+        product = sparse_unit(dense) if self.is_sparse else dense
         if self.geometry is None:
             return (("", product),)
         pad_code = self.operand.lo if self.operand.bipolar else 0

@@ -21,6 +21,7 @@ from bitkiln.ir.units import (
     Rescale,
     RescaleStream,
     Resize,
+    SparseMatrixVector,
     Thresholds,
     ThresholdStream,
     Unit,
@@ -35,6 +36,8 @@ def unit_counts(unit: Unit) -> Counts:
     match unit:
         case MatrixVector():
             return _matrix_vector(unit)
+        case SparseMatrixVector():
+            return _sparse(unit)
         case Pool():
             return _pool(unit)
         case AddStreams():
@@ -88,6 +91,37 @@ def _matrix_vector(unit: MatrixVector) -> Counts:
         tuple(arithmetic),
         (*_constants(unit), *_replay(unit), Access(accumulators, reads=row_steps, writes=row_steps)),
     )
+
+
+def _sparse(unit: SparseMatrixVector) -> Counts:
+    """Each entry, fillers included, is read, decoded, multiplied and added to its accumulator in memory."""
+    dense, entries = unit.dense, unit.entries
+    width, rows = dense.accumulator_bits, dense.vectors * dense.rows
+    worked = dense.vectors * int(entries.counts.sum())
+    columns = dense.vectors * dense.columns
+    arithmetic = [
+        Arithmetic(Operation.MULTIPLY, Purpose.PRODUCT, (dense.input_bits, dense.weight_bits), worked),
+        Arithmetic(Operation.ADD, Purpose.ADDRESS, (unit.gap_bits, unit.gap_bits), worked),
+        Arithmetic(Operation.ADD, Purpose.ACCUMULATE, (width, width), worked),
+    ]
+    if dense.shift:
+        scaled = max(1, width - min(dense.shift))
+        arithmetic.append(Arithmetic(Operation.COMPARE, Purpose.RESCALE, (scaled, scaled), 2 * rows))
+    if dense.thresholds:
+        arithmetic.append(_compare(dense.thresholds, width, rows))
+    count_bits = int(entries.counts.max()).bit_length()
+    weights = Memory("entries", Level.SRAM, Role.WEIGHTS, int(entries.counts.sum()) * unit.entry_bits, unit.entry_bits)
+    counts = Memory("column counts", Level.SRAM, Role.POINTERS, entries.counts.size * count_bits, dense.pe * count_bits)
+    item = dense.input_bits + count_bits + 1
+    waiting = Memory("element queues", Level.SRAM, Role.QUEUE, dense.pe * unit.queue_places * item, dense.pe * item)
+    sums = Memory("accumulators", Level.SRAM, Role.ACCUMULATOR, dense.rows * width, width)
+    accesses = (
+        Access(weights, reads=worked, writes=0),
+        Access(counts, reads=columns, writes=0),
+        Access(waiting, reads=columns, writes=columns),
+        Access(sums, reads=worked + rows, writes=worked + rows),
+    )
+    return Counts(tuple(arithmetic), accesses)
 
 
 def _compare(thresholds: Thresholds, bits: int, elements: int) -> Arithmetic:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bitkiln.ir import Plan, Stage, Stream
-from bitkiln.ir.units import MatrixVector
+from bitkiln.ir.units import MatrixVector, SparseMatrixVector
 
 from ._unit_counts import unit_counts
 from .counts import Access, Counts, Level, Memory, Role
@@ -63,7 +63,7 @@ def plan_activity(plan: Plan) -> Activity:
 
 def _stage(plan: Plan, stage: Stage) -> StageActivity:
     queues = Counts(accesses=tuple(_queue(plan.stream[name]) for name in stage.outputs))
-    weight_bits = stage.unit.weight_memory_bits if isinstance(stage.unit, MatrixVector) else 0
+    weight_bits = stage.unit.weight_memory_bits if isinstance(stage.unit, MatrixVector | SparseMatrixVector) else 0
     return StageActivity(stage.name, unit_counts(stage.unit) + queues, weight_bits)
 
 

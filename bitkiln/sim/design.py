@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bitkiln.ir import Plan, Stage
 from bitkiln.ir.ops import Reshape
-from bitkiln.ir.units import Fork, MatrixVector, Resize, Window
+from bitkiln.ir.units import Fork, MatrixVector, Resize, SparseMatrixVector, Window
 
 from .activity import Activity, plan_activity
 from .counts import Access, Level, Role
@@ -137,7 +137,8 @@ def memory_uses(accesses: Iterable[Access]) -> tuple[MemoryUse, ...]:
 
 def _layer(plan: Plan, stage: Stage, cycles: DataflowCycles, spent: Energy) -> Layer:
     unit = stage.unit
-    product = unit if isinstance(unit, MatrixVector) else None
+    dense = unit.dense if isinstance(unit, SparseMatrixVector) else unit
+    product = dense if isinstance(dense, MatrixVector) else None
     type_ = plan.graph.types[stage.node]
     busy = cycles.busy[stage.name]
     return Layer(
@@ -156,7 +157,7 @@ def _layer(plan: Plan, stage: Stage, cycles: DataflowCycles, spent: Energy) -> L
         utilisation=busy / cycles.interval,
         energy=next(entry.by_kind for entry in spent.by_stage if entry.name == stage.name),
         weight_bits=product.weight_bits if product else None,
-        weight_memory_bits=product.weight_memory_bits if product else 0,
+        weight_memory_bits=unit.weight_memory_bits if isinstance(unit, MatrixVector | SparseMatrixVector) else 0,
         queue_depths=tuple(plan.stream[name].depth for name in stage.outputs),
         place=str(stage.loc),
     )

@@ -23,6 +23,7 @@ from bitkiln.ir.units import (
     Rescale,
     RescaleStream,
     Resize,
+    SparseMatrixVector,
     ThresholdStream,
     Unit,
     Window,
@@ -52,6 +53,8 @@ def _run(unit: Unit, inputs: list[Codes]) -> list[Codes]:
     match unit:
         case MatrixVector():
             return [_matrix_vector(unit, inputs[0])]
+        case SparseMatrixVector():
+            return [_matrix_vector(unit.dense, inputs[0])]
         case Pool():
             return [_pool(unit, inputs[0])]
         case AddStreams():

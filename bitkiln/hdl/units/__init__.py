@@ -16,6 +16,7 @@ from bitkiln.ir.units import (
     Pool,
     RescaleStream,
     Resize,
+    SparseMatrixVector,
     ThresholdStream,
     Unit,
     Window,
@@ -28,11 +29,13 @@ from .lookup import LookupStreamRtl, MultiplyStreamsRtl
 from .matrix_vector import MatrixVectorRtl
 from .plumbing import ForkRtl, ResizeRtl
 from .pointwise import AddStreamsRtl, ArgMaxStreamRtl, PoolRtl, RescaleStreamRtl
+from .sparse import SparseMatrixVectorRtl
 from .thresholds import ThresholdStreamRtl
 from .window import WindowRtl
 
 _COMPONENTS: Mapping[type[Unit], Callable[[Any, tuple[Stream, ...]], UnitComponent]] = {
     MatrixVector: MatrixVectorRtl,
+    SparseMatrixVector: SparseMatrixVectorRtl,
     Window: WindowRtl,
     Pool: PoolRtl,
     AddStreams: AddStreamsRtl,

@@ -14,8 +14,8 @@ from amaranth.lib.wiring import In, Out
 class Queue(wiring.Component):
     """First-in first-out queue of `depth` places, of registers (visible the cycle after) or memory (two after).
 
-    `issue` takes a place while `room` is high; the beat enters by `push` in the same or a later cycle. A place is
-    free again the cycle after its beat left by `o`.
+    `is_idle` says that every place is free. `issue` takes a place while `room` is high; the beat enters by `push` in
+    the same or a later cycle. A place is free again the cycle after its beat left by `o`.
     """
 
     def __init__(self, width: int, depth: int, is_memory: bool) -> None:
@@ -24,6 +24,7 @@ class Queue(wiring.Component):
             {
                 "issue": In(1),
                 "room": Out(1),
+                "is_idle": Out(1),
                 "push": In(1),
                 "payload": In(unsigned(width)),
                 "o": Out(stream.Signature(unsigned(width))),
@@ -34,7 +35,11 @@ class Queue(wiring.Component):
         m = Module()
         free = Signal(range(self.depth + 1), init=self.depth)
         pop = Signal()
-        m.d.comb += [self.room.eq(free != 0), pop.eq(self.o.valid & self.o.ready)]
+        m.d.comb += [
+            self.room.eq(free != 0),
+            self.is_idle.eq(free == self.depth),
+            pop.eq(self.o.valid & self.o.ready),
+        ]
         m.d.sync += free.eq(free - self.issue + pop)
         if self.is_memory:
             self._memory(m, pop)

@@ -7,11 +7,13 @@ from .lookup import MOST_TABLE_BITS, LookupStream, MultiplyStreams
 from .matrix_vector import MatrixVector, Multiplier, Products, Storage, WeightCode, count_stages
 from .plumbing import Fork, Resize
 from .pointwise import AddStreams, ArgMaxStream, Pool, Reduction, RescaleStream
+from .sparse import QUEUE_PLACES, SparseMatrixVector, vector_cycles, walk_cycles
 from .thresholds import Thresholds, ThresholdStream
 from .window import Window
 
 UNITS: tuple[type[Unit], ...] = (
     MatrixVector,
+    SparseMatrixVector,
     Window,
     Pool,
     AddStreams,
@@ -29,6 +31,7 @@ UNITS: tuple[type[Unit], ...] = (
 __all__ = [
     "MOST_TABLE_BITS",
     "NEVER",
+    "QUEUE_PLACES",
     "UNITS",
     "AddStreams",
     "ArgMaxStream",
@@ -49,6 +52,7 @@ __all__ = [
     "Rescale",
     "RescaleStream",
     "Resize",
+    "SparseMatrixVector",
     "Steps",
     "Storage",
     "ThresholdStream",
@@ -58,4 +62,6 @@ __all__ = [
     "WeightCode",
     "Window",
     "count_stages",
+    "vector_cycles",
+    "walk_cycles",
 ]
