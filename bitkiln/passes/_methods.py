@@ -90,7 +90,8 @@ def weight_quantiser(method: WeightMethod, bits: int, per_channel: bool, weight:
 
 def _lsq(bits: int, per_channel: bool, weight: Tensor, power_of_two: bool = False) -> Quantiser:
     op = LearnedStepWeight(bits, power_of_two)
-    return Quantiser(op, {"step": torch.stack([best_step(row, *op.limits) for row in rows_of(weight, per_channel)])})
+    steps = [best_step(row, *op.limits) for row in rows_of(weight, per_channel)]
+    return Quantiser(op, {"log_step": torch.log2(torch.stack(steps))})
 
 
 def _lq(bases: int, per_channel: bool, weight: Tensor) -> Quantiser:
@@ -136,12 +137,12 @@ def activation_quantiser(method: ActivationMethod, bits: int, values: Tensor) ->
             return None
         case ActivationMethod.LSQ | ActivationMethod.LSQ_POWER_OF_TWO:
             op = LearnedStepActivation(bits, bool(row.min() < 0), method is ActivationMethod.LSQ_POWER_OF_TWO)
-            return Quantiser(op, {"step": best_step(row[0], *op.limits).reshape(1)})
+            return Quantiser(op, {"log_step": torch.log2(best_step(row[0], *op.limits)).reshape(1)})
         case ActivationMethod.AFFINE:
             low, high = float(row.min().clamp(max=0)), float(row.max().clamp(min=0))
             zero_point = round(-low / max(high - low, 2.0**-30) * ((1 << bits) - 1))
             op = LearnedStepActivation(bits, zero_point=zero_point)
-            return Quantiser(op, {"step": best_step(row[0], *op.limits).reshape(1)})
+            return Quantiser(op, {"log_step": torch.log2(best_step(row[0], *op.limits)).reshape(1)})
         case ActivationMethod.DOREFA:
             return Quantiser(ClippedActivation(bits), {})
         case ActivationMethod.LQ:

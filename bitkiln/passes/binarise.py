@@ -43,7 +43,7 @@ from ._base import Context, Keeps, Pass, Weights
 from ._batch_statistics import measured
 from ._codes import with_constants
 from ._data import check_samples
-from ._methods import Quantiser, add_quantiser, best_step, float_weight
+from ._methods import Quantiser, add_quantiser, float_weight
 from ._selection import check_layers, matches
 from .fake_quantise import check_trainable, layers_of
 
@@ -274,8 +274,8 @@ class _Rebuild:
 
     def _with_shortcut(self, stream: str, node: Node) -> str:
         op = LearnedStepActivation(_SHORTCUT_BITS, signed=True, power_of_two=True)
-        step = best_step(torch.linspace(-4, 4, 1001), *op.limits).reshape(1)  # four deviations of a normalised value
-        stream = add_quantiser(self.build, Quantiser(op, {"step": step}), stream, f"{node.name}.stream", node)
+        log_step = torch.tensor([-5.0])  # four deviations of a normalised value
+        stream = add_quantiser(self.build, Quantiser(op, {"log_step": log_step}), stream, f"{node.name}.stream", node)
         layer = self.layer_of.get(node.name)
         before = self.streams.get(self._source(layer.args[0])) if layer is not None else None
         if before is None or before in {value.name for value in self.build.inputs}:

@@ -26,19 +26,19 @@ from .networks import Network, context, mlp, samples
 MLP = """\
 graph tiny
 %x = input : f32[1,4]
-%x.quantised.step = const : f32[1]
+%x.quantised.log_step = const : f32[1]
 %fc1.weight = const : f32[5,4]
 %fc1.bias = const : f32[5]
 %fc2.weight = const : f32[3,5]
 %fc2.bias = const : f32[3]
-%fc1.weight.quantised.step = const : f32[5]
-%relu1.quantised.step = const : f32[1]
-%x.quantised = learned_step_activation(%x, %x.quantised.step) {signed=true} : f32[1,4]
-%fc1.weight.quantised = learned_step_weight(%fc1.weight, %fc1.weight.quantised.step) {bits=4} : f32[5,4] \
+%fc1.weight.quantised.log_step = const : f32[5]
+%relu1.quantised.log_step = const : f32[1]
+%x.quantised = learned_step_activation(%x, %x.quantised.log_step) {signed=true} : f32[1,4]
+%fc1.weight.quantised = learned_step_weight(%fc1.weight, %fc1.weight.quantised.log_step) {bits=4} : f32[5,4] \
 @ "model.py":7 "layers.fc1"
 %fc1 = linear(%x.quantised, %fc1.weight.quantised, %fc1.bias) : f32[1,5] @ "model.py":7 "layers.fc1"
 %relu1 = relu(%fc1) : f32[1,5] @ "model.py":7 "layers.relu1"
-%relu1.quantised = learned_step_activation(%relu1, %relu1.quantised.step) {bits=3} : f32[1,5] \
+%relu1.quantised = learned_step_activation(%relu1, %relu1.quantised.log_step) {bits=3} : f32[1,5] \
 @ "model.py":7 "layers.relu1"
 %fc2.weight.quantised = ternary_weight(%fc2.weight) : f32[3,5] @ "model.py":7 "layers.fc2"
 %fc2 = linear(%relu1.quantised, %fc2.weight.quantised, %fc2.bias) : f32[1,3] @ "model.py":7 "layers.fc2"
@@ -122,7 +122,7 @@ def test_affine_codes_fit_values_of_uneven_signs() -> None:
     low, high = quantiser.op.limits
     assert high - low == 15
     assert -6 < low < -1
-    found = quantiser.op.evaluate(torch.cat([values, torch.zeros(1)])[None], quantiser.parameters["step"])[0]
+    found = quantiser.op.evaluate(torch.cat([values, torch.zeros(1)])[None], quantiser.parameters["log_step"])[0]
     assert found[-1] == 0
     assert float((found[:-1] - values).abs().mean()) < 0.15
 
@@ -160,7 +160,7 @@ def test_training_chooses_exponents() -> None:
     method = FakeQuantise(WeightMethod.LSQ_POWER_OF_TWO, 4, ActivationMethod.LSQ_POWER_OF_TWO, 4)
     start = method.run(graph, digits_context(graph))
     consts = tuple(
-        replace(const, data=const.data * 4) if const.name.endswith(".step") else const for const in start.consts
+        replace(const, data=const.data + 2) if const.name.endswith(".log_step") else const for const in start.consts
     )
     spoilt = replace(start, consts=consts)
     tuned = Tune(epochs=4, learning_rate=2e-2, batch=50).run(spoilt, digits_context(graph))
@@ -223,6 +223,6 @@ def test_quantisers_say_what_is_trained() -> None:
         for place in node.op.trained
     }
     assert trained == {
-        *("x.quantised.step", "relu1.quantised.step", "fc1.weight", "fc2.weight"),
-        *("fc1.weight.quantised.step", "fc2.weight.quantised.step"),
+        *("x.quantised.log_step", "relu1.quantised.log_step", "fc1.weight", "fc2.weight"),
+        *("fc1.weight.quantised.log_step", "fc2.weight.quantised.log_step"),
     }

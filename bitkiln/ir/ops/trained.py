@@ -69,6 +69,18 @@ def nearest_power(values: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(values), exponent - (mantissa < math.sqrt(0.5)).to(exponent.dtype))
 
 
+def exponential(log_step: Tensor, power_of_two: bool) -> Tensor:
+    """The step of which training moves the binary logarithm, or the power of two nearest to it."""
+    exponent = log_step.clamp(-60, 60)
+    return torch.ldexp(torch.ones_like(exponent), torch.round(exponent)) if power_of_two else torch.exp2(exponent)
+
+
+def exponential_surrogate(log_step: Tensor, power_of_two: bool) -> Tensor:
+    """The same with a gradient, which passes the rounding of the logarithm straight through."""
+    step = exponential(log_step.detach(), power_of_two)
+    return straight(step, step * math.log(2) * log_step)
+
+
 def snapped(coefficients: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Rows of coefficients [R, K] as whole multiples of a power of two a row [R]; the sum of a row has `bits` bits and
     a sign, so what is summed of it is an integer of so many bits."""
@@ -209,7 +221,7 @@ class ActivationQuantiser(Op):
 def learned_step(x: Tensor, step: Tensor, low: int, high: int, count: int) -> Tensor:
     """Surrogate of LSQ (Esser et al. 2020): dx is 1 where x/step lies within the codes low ... high, else 0; dstep is
     round(x/step) - x/step within, the limit outside, all scaled by 1/sqrt(count * high). `step` broadcasts to x."""
-    scaled = _scaled_gradient(positive(step), 1.0 / math.sqrt(max(count * high, 1)))
+    scaled = _scaled_gradient(step, 1.0 / math.sqrt(max(count * high, 1)))
     quotient = (x / scaled).detach()
     is_inside = (quotient >= low) & (quotient <= high)
     residue = torch.where(is_inside, torch.round(quotient) - quotient, quotient.clamp(low, high))

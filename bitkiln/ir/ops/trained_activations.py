@@ -15,7 +15,7 @@ from bitkiln.ir.types import TensorType
 
 from ._base import MAX_ATTRIBUTE, Op, expect, expect_count, require_between, require_float32
 from .linear import Conv2d, Pair
-from .trained import ActivationQuantiser, Staircase, learned_step, nearest_power, positive, snapped
+from .trained import ActivationQuantiser, Staircase, exponential, exponential_surrogate, learned_step, positive, snapped
 from .trained_bases import MAX_BASES, sign_table
 
 MAX_ACTIVATION_BITS = 12
@@ -61,9 +61,9 @@ class SignActivation(ActivationQuantiser):
 class LearnedStepActivation(ActivationQuantiser):
     """LSQ (Esser et al. 2020): the code of x / step, halves up, saturated, times the learned step.
 
-    Arguments: x, step [1]. Codes are signed, or from -`zero_point` on, which makes affine ones. With `power_of_two` the
-    step is the nearest one: dynamic fixed point whose exponent training chooses. Gradients: `trained.learned_step`, a
-    sample's elements being the count.
+    Arguments: x, log2 of the step [1]. Codes are signed, or from -`zero_point` on, which makes affine ones. With
+    `power_of_two` the step is the nearest one: dynamic fixed point whose exponent training chooses. Gradients:
+    `trained.learned_step`, a sample's elements being the count, and through the logarithm.
     """
 
     name: ClassVar[str] = "learned_step_activation"
@@ -88,13 +88,13 @@ class LearnedStepActivation(ActivationQuantiser):
         return low, low + (1 << self.bits) - 1
 
     def staircase(self, *parameters: Tensor) -> Staircase:
-        step = positive(parameters[0])
-        step = nearest_power(step) if self.power_of_two else step
+        step = exponential(parameters[0], self.power_of_two)
         low, high = self.limits
         return Staircase((torch.arange(low + 1, high + 1) - 0.5) * step, low, 1, float(step), is_even=True)
 
     def surrogate(self, x: Tensor, *parameters: Tensor) -> Tensor:
-        return learned_step(x, parameters[0], *self.limits, max(1, x.numel() // max(1, len(x))))
+        step = exponential_surrogate(parameters[0], self.power_of_two)
+        return learned_step(x, step, *self.limits, max(1, x.numel() // max(1, len(x))))
 
 
 @dataclass(frozen=True)

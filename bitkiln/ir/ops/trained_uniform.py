@@ -15,6 +15,8 @@ from ._base import expect, expect_count, require, require_between
 from .trained import (
     WeightQuantiser,
     column,
+    exponential,
+    exponential_surrogate,
     learned_step,
     nearest_power,
     positive,
@@ -92,8 +94,9 @@ class FixedPointWeight(WeightQuantiser):
 class LearnedStepWeight(WeightQuantiser):
     """LSQ (Esser et al. 2020): round(w / step), saturated at -2**(bits-1) and 2**(bits-1) - 1, times the learned step.
 
-    Arguments: weight, step [1] or [N]. With `power_of_two` the step is the nearest one (Jain et al. 2020, TQT): dynamic
-    fixed point whose exponents training chooses. Gradients: `trained.learned_step`.
+    Arguments: weight, log2 of the step [1] or [N], so that an optimiser moves steps by parts of themselves, however
+    small they are. With `power_of_two` the step is the nearest one (Jain et al. 2020, TQT): dynamic fixed point whose
+    exponents training chooses. Gradients: `trained.learned_step`, and through the logarithm.
     """
 
     name: ClassVar[str] = "learned_step_weight"
@@ -113,12 +116,11 @@ class LearnedStepWeight(WeightQuantiser):
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
 
     def codes(self, weight: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        scale = positive(parameters[0])
-        scale = nearest_power(scale) if self.power_of_two else scale
+        scale = exponential(parameters[0], self.power_of_two)
         return torch.round(weight / column(scale, weight.dim())).clamp(*self.limits), scale
 
     def surrogate(self, weight: Tensor, *parameters: Tensor) -> Tensor:
-        step = column(parameters[0], weight.dim())
+        step = column(exponential_surrogate(parameters[0], self.power_of_two), weight.dim())
         return learned_step(weight, step, *self.limits, weight.numel() // step.numel())
 
 

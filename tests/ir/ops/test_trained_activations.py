@@ -49,23 +49,22 @@ def test_signs_and_their_gradients() -> None:
 def test_lsq_is_rounding_to_steps(seed: int, bits: int, step: float, signed: bool, power_of_two: bool) -> None:
     x = values(seed)
     op = LearnedStepActivation(bits, signed, power_of_two)
-    stairs = op.staircase(torch.tensor([step]))
+    log_step = torch.tensor([step]).log2()
+    stairs = op.staircase(log_step)
     if power_of_two:
         assert math.log2(stairs.scale).is_integer()
     low, high = op.limits
     assert stairs.code_range == (low, high)
     codes = torch.floor(x.double() / stairs.scale + 0.5).clamp(low, high)
     is_clear = ((x.double() / stairs.scale + 0.5) % 1 - 0.5).abs() < 0.499
-    assert torch.equal(
-        (op.evaluate(x, torch.tensor([step])).double() / stairs.scale).round()[is_clear], codes[is_clear]
-    )
+    assert torch.equal((op.evaluate(x, log_step).double() / stairs.scale).round()[is_clear], codes[is_clear])
 
 
 def test_lsq_gradients_count_the_elements_of_one_sample() -> None:
     x = torch.tensor([[0.3, -0.6, 9.0]])
-    found = gradients(LearnedStepActivation(2, signed=False), x, torch.tensor([0.5]))
+    found = gradients(LearnedStepActivation(2, signed=False), x, torch.tensor([-1.0]))
     assert found[0] == [1, 0, 0]
-    assert found[1] == [pytest.approx((0.4 + 0 + 3) / math.sqrt(3 * 3))]
+    assert found[1] == [pytest.approx((0.4 + 0 + 3) / math.sqrt(3 * 3) * 0.5 * math.log(2))]
 
 
 @given(SEEDS, st.integers(1, 8))
@@ -142,7 +141,7 @@ def test_k_is_the_mean_magnitude_below_each_window() -> None:
     ("op", "parameters"),
     [
         (SignActivation(), ()),
-        (LearnedStepActivation(3, signed=True), (torch.tensor([0.3]),)),
+        (LearnedStepActivation(3, signed=True), (torch.tensor([-1.7]),)),
         (ClippedActivation(3), ()),
         (BasisActivation(3), (torch.tensor([0.9, 0.4, 0.2]),)),
         (WindowedSigns(3), (torch.tensor([0.9, 0.4, 0.2]), torch.tensor([0.3, 0.4, 0.2]))),

@@ -99,7 +99,7 @@ def test_saturated_weights_have_no_gradient() -> None:
 
 def test_lsq_gradients_are_those_of_the_paper() -> None:
     weight = torch.tensor([[0.3, -0.6, 2.0, -9.0]], requires_grad=True)
-    step = torch.tensor([0.5], requires_grad=True)
+    step = torch.tensor([-1.0], requires_grad=True)
     op = LearnedStepWeight(3)
     value = op.evaluate(weight, step)
     assert value.tolist() == [[0.5, -0.5, 1.5, -2.0]]
@@ -110,14 +110,15 @@ def test_lsq_gradients_are_those_of_the_paper() -> None:
     assert weight.grad.tolist() == [[1.0, 2.0, 0.0, 0.0]]
     # -v + round(v) within, -Qn or Qp outside, times 1/sqrt(n Qp).
     expected = (1 * (1 - 0.6) + 2 * (-1 + 1.2) + 3 * 3 + 4 * -4) / math.sqrt(4 * 3)
-    assert float(step.grad) == pytest.approx(expected)
+    # The argument is log2 of the step.
+    assert float(step.grad) == pytest.approx(expected * 0.5 * math.log(2))
 
 
 @given(SEEDS, BITS, st.floats(0.01, 1.0), st.booleans())
 def test_lsq_codes_are_nearest_and_saturate(seed: int, bits: int, step: float, power_of_two: bool) -> None:
     weight = weights(seed)
     op = LearnedStepWeight(bits, power_of_two)
-    codes, scale = op.codes(weight, torch.tensor([step]))
+    codes, scale = op.codes(weight, torch.tensor([step]).log2())
     if power_of_two:
         assert math.log2(float(scale)).is_integer()
         assert 2**-0.5001 <= float(scale) / step <= 2**0.5001
