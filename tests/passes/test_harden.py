@@ -9,7 +9,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitkiln.ir import Builder, Float, Graph, Int, TensorType, ToolError, encode_kiln, evaluate, is_quantised
+from bitkiln.ir import (
+    Builder,
+    Float,
+    Graph,
+    Int,
+    TensorType,
+    ToolError,
+    decode_kiln,
+    encode_kiln,
+    evaluate,
+    is_quantised,
+    parse_graph,
+    print_graph,
+)
 from bitkiln.ir.ops import (
     BatchNorm,
     BinaryScale,
@@ -82,6 +95,17 @@ def test_every_output_is_that_of_the_trained_graph(name: str) -> None:
     else:
         assert not any(node.type.is_float for node in hardened.nodes)
         assert torch.equal(integers, integers.round())
+
+
+@pytest.mark.parametrize("name", ["bi-real", "weights ttq", "weights lq", "inputs abc", "inputs affine", "inq"])
+def test_quantisers_survive_their_text(name: str) -> None:
+    graph = digits_mlp(width=8)
+    for step in METHODS[name]:
+        graph = step.run(graph, digits_context(graph))
+    read = parse_graph(print_graph(graph), {const.name: const.data for const in graph.consts})
+    assert read.nodes == graph.nodes
+    again = decode_kiln(encode_kiln(harden(graph)), "memory")
+    assert torch.equal(evaluate(again, digits()[0])[0], evaluate(harden(read), digits()[0])[0])
 
 
 def binary_neurons(weight: torch.Tensor, statistics: list[list[float]], ternary: bool = False) -> Graph:
