@@ -166,6 +166,7 @@ class Training:
         digest = hashlib.sha256(json.dumps(to_plain(self.options), sort_keys=True).encode())
         digest.update(print_graph(self.graph).encode())
         digest.update(self.generator.get_state().numpy().tobytes())
+        digest.update(b"" if self.teacher is None else self.teacher.numpy().tobytes())
         for shadow in self.shadows:
             digest.update(shadow.value.numpy().tobytes())
             digest.update(b"" if shadow.kept is None else shadow.kept.numpy().tobytes())

@@ -97,6 +97,9 @@ def test_a_finished_training_is_not_repeated() -> None:
     assert not labels
     Tune(epochs=2, learning_rate=1e-2).run(graph, watched)
     assert len(memory.states) == 2
+    for seed in (8, 9):
+        Tune(epochs=2, distil=0.5).run(graph, replace(watched, teacher=mlp(seed=seed)))
+    assert len(memory.states) == 4
 
 
 def weight_after(options: Tune, graph: Graph) -> Tensor:
