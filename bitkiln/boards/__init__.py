@@ -3,12 +3,30 @@
 from bitkiln.ir import fail, known_names
 
 from .board import Board, Family, Loader, Resource, Resources
+from .colorlight_i5 import COLORLIGHT_I5
+from .hx8k_breakout import HX8K_BREAKOUT
 from .icebreaker import ICEBREAKER
+from .orangecrab_25f import ORANGECRAB_25F
+from .orangecrab_85f import ORANGECRAB_85F
+from .tinyfpga_bx import TINYFPGA_BX
+from .ulx3s_12f import ULX3S_12F
+from .ulx3s_25f import ULX3S_25F
+from .ulx3s_45f import ULX3S_45F
 from .ulx3s_85f import ULX3S_85F
+from .upduino_3 import UPDUINO_3
 
 BOARDS = (
     ICEBREAKER,
+    UPDUINO_3,
+    HX8K_BREAKOUT,
+    TINYFPGA_BX,
+    ULX3S_12F,
+    ULX3S_25F,
+    ULX3S_45F,
     ULX3S_85F,
+    ORANGECRAB_25F,
+    ORANGECRAB_85F,
+    COLORLIGHT_I5,
 )
 
 
@@ -23,8 +41,17 @@ def find_board(name: str) -> Board:
 
 __all__ = [
     "BOARDS",
+    "COLORLIGHT_I5",
+    "HX8K_BREAKOUT",
     "ICEBREAKER",
+    "ORANGECRAB_25F",
+    "ORANGECRAB_85F",
+    "TINYFPGA_BX",
+    "ULX3S_12F",
+    "ULX3S_25F",
+    "ULX3S_45F",
     "ULX3S_85F",
+    "UPDUINO_3",
     "Board",
     "Family",
     "Loader",

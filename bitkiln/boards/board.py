@@ -83,13 +83,25 @@ class Loader(Enum):
 
 
 @dataclass(frozen=True)
+class SerialPins:
+    """Two pins of a header; `attribute` and `level` are the family's way to say 3.3 V."""
+
+    rx: str
+    tx: str
+    attribute: str
+    level: str
+
+
+@dataclass(frozen=True)
 class Board:
     """A development board.
 
     `device`, `package` and `speed` are nextpnr's names ("up5k", "sg48"; iCE40 has its speed in the device's
     name). `platform_class` is the amaranth-boards class as "module:class"; `uart` is the number of its UART
     resource, which runs at `baud`. `clock_hz` is the clock that the board gives to the design. `loaders` can
-    write its flash, the best first; `loader_name` is openFPGALoader's name of the board.
+    write its flash, the best first; `loader_name` is openFPGALoader's name of the board. `serial` are the pins of a
+    serial port that the platform class does not have, for an adapter of the user's; `clock` names another clock than
+    the class's own.
     """
 
     name: str
@@ -106,6 +118,8 @@ class Board:
     loaders: tuple[Loader, ...]
     loader_name: str
     source: str
+    serial: SerialPins | None = None
+    clock: str = ""
 
     @property
     def nextpnr_arguments(self) -> tuple[str, ...]:
@@ -116,4 +130,13 @@ class Board:
     def platform(self) -> Any:
         """Return a new amaranth platform; each serves for one build."""
         module, _, name = self.platform_class.partition(":")
-        return getattr(importlib.import_module(module), name)()
+        platform = getattr(importlib.import_module(module), name)()
+        if self.clock:
+            platform.default_clk = self.clock
+        if self.serial:
+            resources = importlib.import_module("amaranth_boards.resources")
+            build = importlib.import_module("amaranth.build")
+            attributes = build.Attrs(**{self.serial.attribute: self.serial.level})
+            pins = {"rx": self.serial.rx, "tx": self.serial.tx}
+            platform.add_resources([resources.UARTResource(self.uart, **pins, attrs=attributes)])
+        return platform

@@ -23,7 +23,7 @@ from bitkiln.ir import ToolError, fail
 
 from .board_top import board_bundle
 from .bundle import Bundle
-from .family_tools import FamilyTools, family_tools
+from .family_tools import NETLIST, FamilyTools, family_tools
 from .protocol import Identity
 from .toolchain import YOSYS, ToolResult
 
@@ -43,12 +43,16 @@ _UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*\d+\s+\d+%", re.MULTILINE
 class BuildResult:
     """A bitstream and what it costs. `file_name` is "top.bin" for iCE40 and "top.bit" for ECP5.
 
+    `netlist` is the synthesised one, Verilog of the family's cells; `routed` is what the packer got.
+
     `fmax_mhz` is nextpnr's. On iCE40 it takes every multiplier block for one with registers at both ends,
     as our units have them: a path through an unregistered one is not seen.
     """
 
     bitstream: bytes
     file_name: str
+    netlist: bytes
+    routed: bytes
     used: Resources
     available: Resources
     fmax_mhz: float
@@ -102,6 +106,8 @@ def build_bundle(
     result = BuildResult(
         bitstream=product[tools.bitstream],
         file_name=tools.bitstream,
+        netlist=product[NETLIST],
+        routed=product[tools.routed[-1]],
         used=Resources(**numbers["used"]),
         available=board.resources,
         fmax_mhz=numbers["fmax_mhz"],
@@ -142,9 +148,10 @@ class _Build:
             used, fmax_mhz = self._place_and_route(folder, least)
             self.on_step("pack")
             self.tools.pack.run(self.tools.pack_arguments, folder)
-            bitstream = (folder / self.tools.bitstream).read_bytes()
+            names = (self.tools.bitstream, NETLIST, self.tools.routed[-1])
+            files = {name: (folder / name).read_bytes() for name in names}
         report = json.dumps({"fmax_mhz": fmax_mhz, "used": asdict(used)}, indent=1, sort_keys=True)
-        return Bundle.of({self.tools.bitstream: bitstream, REPORT: report.encode()})
+        return Bundle.of(files | {REPORT: report.encode()})
 
     def _synthesise(self, folder: Path) -> Resources:
         """Return what the netlist needs at least; its multipliers are DSPs if there are enough of them."""

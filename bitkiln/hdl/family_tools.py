@@ -13,9 +13,11 @@ from bitkiln.boards import Board, Family, Resource, Resources
 
 from .board_top import CONSTRAINTS, TOP
 from .bundle import Bundle
+from .ice40_dsp import COARSE_WITH_DSP
 from .ice40_memory import bram_map
 from .toolchain import ECPPACK, ICEPACK, NEXTPNR_ECP5, NEXTPNR_ICE40, Tool
 
+NETLIST = "netlist.v"
 _BRAM_MAP = "ice40_memory.v"
 
 
@@ -32,16 +34,15 @@ class CellCount:
 class FamilyTools:
     """The tools of a family.
 
-    `synthesis` are yosys' commands, in which {multipliers} stands for `with_dsp` or `without_dsp`; `files` are
-    what they read beside the design. `cells` are the types in yosys' netlist and give the least that the design
+    `synthesis` are yosys' commands, `synthesis_in_luts` those that make multipliers of LUTs; `files` are what they
+    read beside the design. `cells` are the types in yosys' netlist and give the least that the design
     needs, before packing; `bels` are nextpnr's names of the same kinds and give what it took. `routed` is the file
     between nextpnr and the packer, `bitstream` the last one.
     """
 
     synthesis: tuple[str, ...]
+    synthesis_in_luts: tuple[str, ...]
     files: Bundle
-    with_dsp: str
-    without_dsp: str
     place_route: Tool
     constraints: tuple[str, str]
     routed: tuple[str, str]
@@ -53,11 +54,11 @@ class FamilyTools:
 
     def script(self, has_dsp: bool) -> str:
         """Return the yosys script; without DSPs the multipliers are made of LUTs."""
-        multipliers = self.with_dsp if has_dsp else self.without_dsp
         lines = (
             f"read_rtlil {TOP}.il",
-            *(command.format(multipliers=multipliers) for command in self.synthesis),
+            *(self.synthesis if has_dsp else self.synthesis_in_luts),
             f"write_json {TOP}.json",
+            f"write_verilog -noattr {NETLIST}",
             "tee -q -o stat.json stat -json",
         )
         return "".join(f"{line}\n" for line in lines)
@@ -99,20 +100,21 @@ def family_tools(board: Board) -> FamilyTools:
 def _ice40(board: Board) -> FamilyTools:
     # yosys calls the UltraPlus "u", the others by the first two letters of the device: "hx", "lp".
     device = "u" if board.device.startswith("u") else board.device[:2]
-    synthesis = f"synth_ice40 -device {device}{{multipliers}} -top {TOP} -run"
+    synthesis = f"synth_ice40 -device {device} -top {TOP} -run"
+    # All of synth_ice40, with our own map of block RAMs before yosys' map, which takes what ours leaves.
+    memories = (
+        "memory_libmap -lib +/ice40/brams.txt -lib +/ice40/spram.txt -no-auto-huge",
+        f"techmap -map {_BRAM_MAP}",
+        "techmap -map +/ice40/brams_map.v -map +/ice40/spram_map.v",
+        "ice40_braminit",
+        f"{synthesis} map_ffram:",
+    )
+    in_luts = (f"{synthesis} begin:map_ram", *memories)
+    with_dsp = (f"{synthesis} begin:coarse", *COARSE_WITH_DSP, *memories)
     return FamilyTools(
-        # All of synth_ice40, with our own map of block RAMs before yosys' map, which takes what ours leaves.
-        synthesis=(
-            f"{synthesis} begin:map_ram",
-            "memory_libmap -lib +/ice40/brams.txt -lib +/ice40/spram.txt -no-auto-huge",
-            f"techmap -map {_BRAM_MAP}",
-            "techmap -map +/ice40/brams_map.v -map +/ice40/spram_map.v",
-            "ice40_braminit",
-            f"{synthesis} map_ffram:",
-        ),
+        synthesis=with_dsp if board.resources.dsp else in_luts,
+        synthesis_in_luts=in_luts,
         files=Bundle.of({_BRAM_MAP: bram_map().encode()}),
-        with_dsp=" -dsp" if board.resources.dsp else "",
-        without_dsp="",
         place_route=NEXTPNR_ICE40,
         constraints=("--pcf", CONSTRAINTS[Family.ICE40]),
         routed=("--asc", f"{TOP}.asc"),
@@ -137,10 +139,9 @@ def _ice40(board: Board) -> FamilyTools:
 
 _ECP5 = FamilyTools(
     # Wide multiplexers cost more LUTs than they save: host link 832 with them, 696 without, both above 100 MHz.
-    synthesis=(f"synth_ecp5 -nowidelut{{multipliers}} -top {TOP}",),
+    synthesis=(f"synth_ecp5 -nowidelut -top {TOP}",),
+    synthesis_in_luts=(f"synth_ecp5 -nowidelut -nodsp -top {TOP}",),
     files=Bundle.of({}),
-    with_dsp="",
-    without_dsp=" -nodsp",
     place_route=NEXTPNR_ECP5,
     constraints=("--lpf", CONSTRAINTS[Family.ECP5]),
     routed=("--textcfg", f"{TOP}.config"),

@@ -19,6 +19,7 @@ from .harness import CXX_ARGUMENTS, CXX_FLAGS, cxxrtl_headers, rendered
 from .toolchain import CXX, YOSYS
 
 READ_BYTES = 1 << 16
+START_CYCLES = 4096  # a board holds its reset for 15 microseconds; a host comes later
 IDLE_BITS = 30  # three silent byte times end an answer
 
 
@@ -78,6 +79,7 @@ class UartSimulation:
         self._library.uart_create.restype = ctypes.c_void_p
         self._handle = ctypes.c_void_p(self._library.uart_create(bit_cycles))
         self._to_send = b""
+        self.run(START_CYCLES)
 
     def __del__(self) -> None:
         if hasattr(self, "_handle"):

@@ -14,6 +14,7 @@ from bitkiln.ir import ToolError
 from bitkiln.passes import LayerBits, Quantise, Tune
 from bitkiln.passes.schedule import LayerFolding, PlanOptions
 from bitkiln.sim.technologies import find_technology
+from tests.projects import BOARD_NAMES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -319,7 +320,7 @@ def test_wrong_values(old: str, new: str, message: str, tmp_path: Path) -> None:
         (
             '[build]\nboard = "icebraker"\n',
             "error[unknown-board]: project.toml [build]: there is no board called 'icebraker'\n"
-            "  help: did you mean icebreaker? Known: icebreaker, ulx3s-85f",
+            f"  help: did you mean icebreaker? Known: {BOARD_NAMES}",
         ),
         ("[output]\nfolder = 3\n", "error[bad-value]: project.toml [output].folder: expected text, not 3"),
     ],
