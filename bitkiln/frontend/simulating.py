@@ -27,6 +27,9 @@ from bitkiln.sim.waterfall import dram_over_add
 
 from .import_model import import_reference
 from .terminal import Terminal, table
+from .torchvision_shim import torchvision_input
+
+_TORCHVISION = "torchvision:"
 
 COLUMNS = (
     "layer",
@@ -148,8 +151,13 @@ def _command(arguments: argparse.Namespace) -> str:
 
 
 def read_graph(reference: str, input_shape: tuple[int, ...] | None, weights: Path | None) -> Graph:
-    """Return the graph in a file, or the one imported from a model's name. Raises what either raises."""
+    """Return the graph in a file, or the one imported from a model's name. Raises what either raises.
+
+    A network of torchvision takes images of the size that its weights were trained for, unless a shape is given.
+    """
     path = Path(reference)
+    if reference.startswith(_TORCHVISION) and input_shape is None:
+        input_shape = torchvision_input(reference.removeprefix(_TORCHVISION).partition("(")[0])
     if path.is_file() and path.suffix in (".pt2", ".onnx"):
         return import_reference(reference, input_shape, weights)
     if path.is_file() or (":" not in reference and path.suffix != ".pt2"):

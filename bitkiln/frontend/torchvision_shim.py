@@ -54,6 +54,20 @@ def torchvision_model(name: str, **arguments: Any) -> nn.Module:
     return module.eval()
 
 
+def torchvision_input(name: str) -> tuple[int, ...]:
+    """Return the shape of one image of the size that torchvision's default weights of a network are for.
+
+    Raises ToolError `unknown-model`. Nothing is fetched: the size is part of the package.
+    """
+    models = import_torchvision().models
+    known = models.list_models()
+    if name not in known:
+        raise fail("unknown-model", f"torchvision has no model {name!r}", hint=known_names(name, known))
+    transforms = models.get_model_weights(name).DEFAULT.transforms()
+    size = getattr(transforms, "crop_size", [224])[0]
+    return 1, 3, size, size
+
+
 class SkipInitialisation(TorchFunctionMode):
     """Inside this context, new parameters are not filled: their memory is never touched, so it is never taken.
 

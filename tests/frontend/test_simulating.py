@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 from importlib import resources
 from pathlib import Path
@@ -228,3 +229,22 @@ def test_missing_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert message == f"error[missing-file]: cannot read the topology {tmp_path}/none.csv: No such file or directory"
     message = refused(capsys, tmp_path / "none.graph", "-a", "systolic-32")
     assert message.splitlines()[0] == f"error[missing-file]: {tmp_path}/none.graph is no file"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="torchvision is not installed")
+def test_a_network_of_torchvision_has_the_size_of_its_images(capsys: pytest.CaptureFixture[str]) -> None:
+    found = simulated(capsys, "torchvision:squeezenet1_1", "-a", "tpu-like")
+    assert found["total"]["macs"] == 349_151_936
+    assert refused(capsys, "torchvision:squeezenet", "-a", "tpu-like").startswith(
+        "error[unknown-model]: torchvision has no model 'squeezenet'"
+    )
+
+
+def test_what_compression_saves_is_on_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "fc.csv"
+    path.write_text("Layer, M, N, K, Weight density, Activation density\nfc7, 1, 4096, 4096, 0.09, 0.353\n")
+    assert main(["simulate", str(path), "-a", "eie"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    steps = [line.split()[-1] for line in lines if line.startswith(("from SRAM", "without zeros", "shared"))]
+    assert len(steps) == 3
+    assert "32 bits from DRAM cost 6,400 additions of 32 bits" in lines
