@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,19 @@ from bitkiln.ir import ToolError
 from bitkiln.sim.accelerator import (
     ACCELERATORS,
     ENGINES,
+    Accelerator,
     Dataflow,
+    Dram,
+    Eie,
+    Numbers,
     Operand,
+    RowStationary,
     Sram,
+    Streaming,
+    Systolic,
+    Vector,
+    Xnor,
+    ZeroSkip,
     find_accelerator,
     load_accelerator,
     read_accelerator,
@@ -187,3 +198,14 @@ def test_a_memory_of_banks_has_words_in_each() -> None:
     with pytest.raises(ToolError) as error:
         Sram((Operand.WEIGHTS,), 64, 64, banks=16)
     assert str(error.value) == "error[bad-value]: an sram of 64 bytes in 16 banks has no word of 64 bits"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Accelerator, Numbers, Sram, Dram, Systolic, Vector, RowStationary, Eie, ZeroSkip, Xnor, Streaming],
+)
+def test_every_key_is_documented(kind: type[Any]) -> None:
+    """Engines' tables stand in the first table by their names."""
+    page = (Path(__file__).parents[2] / "docs" / "accelerators.md").read_text("utf-8")
+    for field in fields(kind):
+        assert f"`{field.name}`" in page or f"`[{field.name}]`" in page or f"`[[{field.name}]]`" in page, field.name
