@@ -252,12 +252,17 @@ def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "run the RTL on test images against golden model and prediction",
         "bitkiln verify small.graph --data digits --images 20 --simulator cocotb",
     )
-    _plan_arguments(verb)
-    _data_argument(verb)
+    verb.add_argument("graph", type=Path, nargs="?", help="quantised graph file")
+    _folding_arguments(verb)
+    _data_argument(verb, required=False)
+    verb.add_argument("--random", type=int, metavar="N", help="verify N random networks over all units instead")
+    verb.add_argument(
+        "-o", "--output", type=Path, default=Path("failing"), help="folder for random networks that fail (failing)"
+    )
     verb.add_argument("--images", type=int, default=200, help="test images to stream (default: 200)")
-    verb.add_argument("--simulator", choices=("compiled", "cocotb", "icarus"), default="compiled")
+    verb.add_argument("--simulator", choices=("compiled", "cocotb", "icarus", "amaranth"), default="compiled")
     verb.add_argument("--no-back-pressure", action="store_true", help="skip the run with random stalls on both sides")
-    verb.add_argument("--seed", type=int, default=1, help="of the random stalls")
+    verb.add_argument("--seed", type=int, default=1, help="of the random stalls, and of the first random network")
 
 
 def _build(verbs: Verbs) -> None:  # type: ignore[valid-type]

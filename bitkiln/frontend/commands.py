@@ -35,6 +35,7 @@ from .import_model import import_counting
 from .layer_table import layer_table
 from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
 from .project import Project, load_project, with_data_path
+from .random_checking import verify_random_command
 from .simulating import simulate_on_accelerators
 from .steps import do_step, is_done, output_folder
 from .terminal import Terminal, stopwatch, table
@@ -199,8 +200,12 @@ def generate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """The RTL against golden model and prediction."""
+    if arguments.random is not None:
+        return 0 if verify_random_command(arguments, terminal) else FALLS_SHORT
     from bitkiln.hdl.verify import verify_plan  # noqa: PLC0415
 
+    if arguments.graph is None or arguments.data is None:
+        raise fail("bad-value", "verify takes a graph file and --data", hint="or --random N, and neither of them")
     simulator = RtlSimulator(arguments.simulator)
     options = VerifyOptions(arguments.images, simulator, not arguments.no_back_pressure, arguments.seed)
     plan, data = plan_from(arguments), read_dataset(arguments.data)

@@ -9,11 +9,12 @@ from bitkiln.ir import fail
 
 
 class RtlSimulator(Enum):
-    """What runs the RTL: the compiled harness (CXXRTL), or cocotb on Verilator or Icarus."""
+    """What runs the RTL: the compiled harness (CXXRTL), cocotb on Verilator or Icarus, or Amaranth's own simulator."""
 
     COMPILED = "compiled"
     COCOTB = "cocotb"
     ICARUS = "icarus"
+    AMARANTH = "amaranth"
 
 
 @dataclass(frozen=True)

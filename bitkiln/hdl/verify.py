@@ -16,6 +16,7 @@ from bitkiln.ir import Graph, Plan, evaluate, fail, prune_dead
 from bitkiln.sim.dataflow import DataflowCycles, dataflow_cycles
 
 from .accelerator import Accelerator
+from .amaranth_simulation import AmaranthSimulation
 from .beats import Codes, pack_inputs, pack_outputs
 from .bench import CocotbSimulation, Simulator
 from .compare import compare
@@ -24,7 +25,7 @@ from .harness import CompiledSimulation
 from .trace import Trace
 from .verification import RtlSimulator, Verification, VerifyOptions
 
-Simulation = CompiledSimulation | CocotbSimulation
+Simulation = CompiledSimulation | CocotbSimulation | AmaranthSimulation
 
 
 def verify_plan(
@@ -91,6 +92,8 @@ def _simulation(plan: Plan, simulator: RtlSimulator, cache_folder: Path | None, 
     match simulator:
         case RtlSimulator.COMPILED:
             return CompiledSimulation(accelerator, cache_folder=cache_folder)
+        case RtlSimulator.AMARANTH:
+            return AmaranthSimulation(accelerator)
         case RtlSimulator.COCOTB | RtlSimulator.ICARUS:
             engine = Simulator.VERILATOR if simulator is RtlSimulator.COCOTB else Simulator.ICARUS
             return CocotbSimulation(accelerator, run_folder=run_folder, simulator=engine, cache_folder=cache_folder)

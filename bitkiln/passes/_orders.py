@@ -81,7 +81,7 @@ def stream_orders(graph: Graph) -> StreamOrders:
     for name in root:
         if root[name] not in orders:
             demand_or_none = chosen.get(root[name])
-            orders[root[name]] = demand_or_none.order if demand_or_none else _usual(graph.types[root[name]])
+            orders[root[name]] = demand_or_none.order if demand_or_none else _free_order(graph, root, root[name])
         orders[name] = orders[root[name]]
     return StreamOrders(orders, conversions)
 
@@ -90,6 +90,12 @@ def channels_last(type_: TensorType) -> Order:
     """Return the NHWC order of a value of shape [1, C, H, W]."""
     index = np.arange(type_.elements, dtype=np.int64)
     return index.reshape(type_.shape[1:]).transpose(1, 2, 0).reshape(-1)
+
+
+def _free_order(graph: Graph, root: Mapping[str, str], group: str) -> Order:
+    """The order of values that no unit demands one of: as maps travel, if one of them is a map."""
+    types = [graph.types[name] for name in root if root[name] == group]
+    return _usual(next((type_ for type_ in types if len(type_.shape) == 4), types[0]))
 
 
 def _usual(type_: TensorType) -> Order:

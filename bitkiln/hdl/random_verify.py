@@ -1,0 +1,146 @@
+"""Random networks through the RTL: equal bits, equal cycles. A failing one is shrunk and written as a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from bitkiln.ir import Graph, Int, ToolError
+from bitkiln.passes.schedule import PlanOptions, schedule
+from bitkiln.sim.queues import size_queues
+
+from .bundle import Bundle
+from .random_network import End, RandomNetwork
+from .verification import RtlSimulator, Verification, VerifyOptions
+from .verify import verify_plan
+
+IMAGES = 3
+SIMULATION_ERRORS = frozenset({"simulation-stuck", "unstable-output", "surplus-output", "deadlock"})
+"""What a wrong unit can do besides giving wrong bits or cycles."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one network showed: output beats with wrong bits, and in another cycle than predicted; why, if it failed."""
+
+    network: RandomNetwork
+    bit_mismatches: int
+    cycle_mismatches: int
+    findings: str
+
+    @property
+    def is_exact(self) -> bool:
+        return not (self.bit_mismatches or self.cycle_mismatches)
+
+
+@dataclass(frozen=True)
+class RandomVerification:
+    """What all networks showed; `failing` are the shrunk ones, one for each that failed."""
+
+    networks: int
+    bit_mismatches: int
+    cycle_mismatches: int
+    failing: tuple[Finding, ...]
+
+    def files(self) -> Bundle:
+        """Return a program for each failing network that shows the failure again."""
+        return Bundle.of({f"failing_{found.network.seed}.py": program(found).encode() for found in self.failing})
+
+
+def verify_random(
+    networks: int,
+    seed: int,
+    on_network: Callable[[int], None] = lambda done: None,
+    check: Callable[[RandomNetwork], Finding] | None = None,
+) -> RandomVerification:
+    """Verify the networks of the seeds `seed` to `seed + networks - 1`. Same arguments, same result."""
+    check = check or check_network
+    bits, cycles, failing = 0, 0, []
+    for number in range(networks):
+        found = check(RandomNetwork.drawn(seed + number))
+        if not found.is_exact:
+            bits, cycles = bits + found.bit_mismatches, cycles + found.cycle_mismatches
+            failing.append(shrunk(found, check))
+        on_network(number + 1)
+    return RandomVerification(networks, bits, cycles, tuple(failing))
+
+
+def check_network(network: RandomNetwork) -> Finding:
+    """Run three random images, and again under random back-pressure, in Amaranth's simulator.
+
+    A run that gets stuck counts as one wrong beat.
+    """
+    plan = size_queues(schedule(network.graph(), PlanOptions(max_multipliers=network.multipliers)))
+    options = VerifyOptions(IMAGES, RtlSimulator.AMARANTH, seed=network.seed % 1000 + 1)
+    try:
+        found: Verification = verify_plan(plan, _samples(plan.graph, network.seed), options)
+    except ToolError as error:
+        if not SIMULATION_ERRORS.issuperset(item.slug for item in error.diagnostics):
+            raise
+        return Finding(network, 1, 0, str(error))
+    return Finding(network, found.mismatches, found.cycle_mismatches, found.findings)
+
+
+def shrunk(found: Finding, check: Callable[[RandomNetwork], Finding]) -> Finding:
+    """Return a failing network none of whose simpler neighbours fails."""
+    while True:
+        for candidate in _simpler(found.network):
+            try:
+                simpler = check(candidate)
+            except ToolError:  # no network any more
+                continue
+            if not simpler.is_exact:
+                found = simpler
+                break
+        else:
+            return found
+
+
+def program(found: Finding) -> str:
+    """Return a Python program that checks the network and fails as long as it does."""
+    why = "\n".join(f"# {line}" for line in found.findings.splitlines())
+    return (
+        '"""A random network whose RTL differs from the golden model or from the predicted cycles."""\n\n'
+        "from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind\n"
+        "from bitkiln.hdl.random_verify import check_network\n\n"
+        f"NETWORK = {source(found.network)}\n\n"
+        f"{why}\n"
+        "found = check_network(NETWORK)\n"
+        "raise SystemExit(0 if found.is_exact else found.findings)\n"
+    )
+
+
+def source(network: RandomNetwork) -> str:
+    """Return the network as a Python expression."""
+    steps = "".join(f"        Step({step.kind}, {step.seed}),\n" for step in network.steps)
+    sizes = f"seed={network.seed}, channels={network.channels}, height={network.height}, width={network.width}"
+    return (
+        f"RandomNetwork(\n    {sizes},\n    steps=(\n{steps}    ),\n"
+        f"    end={network.end}, multipliers={network.multipliers},\n)"
+    )
+
+
+def _simpler(network: RandomNetwork) -> Iterator[RandomNetwork]:
+    for i in range(len(network.steps)):
+        yield replace(network, steps=(*network.steps[:i], *network.steps[i + 1 :]))
+    if network.end is not End.MAP:
+        yield replace(network, end=End.MAP)
+    for size in _smaller(network.channels):
+        yield replace(network, channels=size)
+    for size in _smaller(network.height):
+        yield replace(network, height=size)
+    for size in _smaller(network.width):
+        yield replace(network, width=size)
+
+
+def _smaller(size: int) -> tuple[int, ...]:
+    return (size // 2, size - 1) if size > 1 else ()
+
+
+def _samples(graph: Graph, seed: int) -> torch.Tensor:
+    type_ = graph.inputs[0].type
+    assert isinstance(type_.number, Int)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(type_.number.lo, type_.number.hi + 1, (IMAGES, *type_.shape[1:]), generator=generator)
