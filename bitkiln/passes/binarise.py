@@ -11,7 +11,6 @@ from enum import Enum
 from typing import ClassVar, assert_never
 
 import torch
-from torch import Tensor
 
 from bitkiln.ir import Builder, Diagnostic, Float, Graph, Node, TensorType, ToolError, fail
 from bitkiln.ir.ops import (
@@ -133,7 +132,7 @@ class Binarise(Pass):
         if not binary:
             hint = "exclude fewer layers" if self.exclude else ""
             raise fail("no-weights", f"{graph.name} has no layer left to make binary", hint=hint)
-        result = _Rebuild(self, graph, {node.name for node in binary}, context.calibration).run()
+        result = _Rebuild(self, graph, {node.name for node in binary}).run()
         return with_constants(result, measured(result, context.calibration))
 
     def weight_op(self) -> BinaryWeight | ShiftedBasesWeight | ResidualWeight:
@@ -174,17 +173,17 @@ class _Rebuild:
     options: Binarise
     old: Graph
     binary: set[str]
-    samples: Tensor
     build: Builder = field(init=False)
     values: dict[str, str] = field(default_factory=dict)
     streams: dict[str, str] = field(default_factory=dict)
     layer_of: dict[str, Node] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)
 
     def run(self) -> Graph:
         old, self.build = self.old, Builder(self.old.name)
         self.dropped = {node.name for node in old.nodes if self._is_dropped(node)}
-        sources = {self._source(node.args[0]) for node in old.nodes if node.name in self.binary}
+        self.sources = {self._source(node.args[0]) for node in old.nodes if node.name in self.binary}
         last = _score_layers(old)
         for value in old.inputs:
             self.values[value.name] = self.build.input(value.name, value.type)
@@ -197,6 +196,7 @@ class _Rebuild:
         for node in old.nodes:
             if node.name in self.dropped:
                 self.values[node.name] = self.values[node.args[0]]
+                self._note_layer(node)
                 continue
             if node.name in self.binary:
                 self.values[node.name] = self._layer(node, node.name in last)
@@ -204,7 +204,7 @@ class _Rebuild:
                 args = tuple(self.values[arg] for arg in node.args)
                 self.values[node.name] = self.build.add(node.op, args, node.name, node.loc)
             self._note_layer(node)
-            if node.name in sources:
+            if node.name in self.sources:
                 self._activate(node)
         return self.build.graph([self.values[name] for name in old.outputs])
 
@@ -252,15 +252,20 @@ class _Rebuild:
             op = InputScale((height, width), node.op.stride, node.op.padding)
             scale = self.build.add(op, (stream,), f"{node.name}.input_scale", node.loc)
             result = self.build.add(Mul(), (result, scale), f"{node.name}.scaled", node.loc)
-        if is_last and self.options.scores is Scores.BATCH_NORM:
-            return self._normalised(result, node)
-        return result
+        has_norm = self.options.scores is Scores.BATCH_NORM if is_last else not self._is_activated(node.name)
+        return self._normalised(result, node) if has_norm else result
+
+    def _is_activated(self, name: str) -> bool:
+        """True if a batch norm and sign follow the value, or its pool."""
+        users = self.old.users[name]
+        is_passed_on = len(users) == 1 and (isinstance(users[0].op, MaxPool2d) or users[0].name in self.dropped)
+        return name in self.sources or (is_passed_on and self._is_activated(users[0].name))
 
     def _note_layer(self, node: Node) -> None:
         """Remember of which binary layer a value is the result, or the greatest of the results."""
         if node.name in self.binary:
             self.layer_of[node.name] = node
-        elif isinstance(node.op, MaxPool2d) and node.args[0] in self.layer_of:
+        elif (isinstance(node.op, MaxPool2d) or node.name in self.dropped) and node.args[0] in self.layer_of:
             self.layer_of[node.name] = self.layer_of[node.args[0]]
 
     def _activate(self, node: Node) -> None:

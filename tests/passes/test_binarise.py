@@ -87,6 +87,8 @@ def test_excluded_layers_and_what_they_read_stay() -> None:
     ]
     assert [node.name for node in graph.nodes if isinstance(node.op, Relu)] == ["relu3"]
     assert sum(isinstance(node.op, SignActivation) for node in graph.nodes) == 2
+    # What no sign follows is normalised all the same: sums of signs are no activations, and its bias is gone.
+    assert graph.node["relu3"].args == ("conv3.norm",)
 
 
 @pytest.mark.parametrize(
