@@ -22,7 +22,7 @@ from bitkiln.ir import Builder, Float, Graph, Int, TensorType, ToolError, decode
 from bitkiln.ir.coding import read_kiln, write_kiln
 from bitkiln.ir.coding.kiln import constant_names
 from bitkiln.ir.ops import Conv2d, Linear, Relu, Reshape
-from bitkiln.passes import Context, Share
+from bitkiln.passes import Code, Context, HashWeights, Share, ShareVectors
 
 SLOWEST_SECONDS = 10.0
 MOST_MEMORY_MB = 1024
@@ -121,8 +121,11 @@ def networks() -> list[Graph]:
     bias = build.constant("fc.bias", TensorType((40,), Float()), torch.zeros(40))
     graph = build.graph((build.add(Linear(), (build.add(Reshape((1, 64)), (x,), "flat"), w2, bias), "fc"),))
     none = torch.zeros(1, 2, 6, 6)
-    shared = Share(4).run(graph, Context(none, none, torch.zeros(1), 0, graph))
-    return [graph, shared, _codes(), replace(shared, name="x" * 300)]
+    context = Context(none, none, torch.zeros(1), 0, graph)
+    shared = Share(4).run(graph, context)
+    vectors = ShareVectors(4, 2, levels=2).run(graph, context)
+    coded = Code(5, huffman=False).run(HashWeights(0.2).run(graph, context), context)
+    return [graph, shared, vectors, coded, _codes(), replace(shared, name="x" * 300)]
 
 
 def _codes() -> Graph:

@@ -6,7 +6,7 @@ gradient of an entry is the sum over the weights that share it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +29,7 @@ from bitkiln.ir.ops import Decode
 
 from ._base import Context, Keeps, Pass, Weights
 from ._kmeans import Initialisation, Line, assign, cluster
+from ._order import weights_of
 from ._selection import check_layers, matches, weighted_layers
 from ._shared import Names, with_shared
 
@@ -80,8 +81,11 @@ class Share(Pass):
             raise fail("number-range", f"joint_below must be at least 0, not {self.joint_below}")
 
     def check(self, graph: Graph) -> None:
-        """Raise ToolError `unknown-layer` for entries that match no layer."""
-        check_layers(graph, weighted_layers(graph), (entry.layer for entry in self.layers))
+        """Raise ToolError `unknown-layer` for entries that match no layer, `too-many-centroids` for tables larger than
+        their layers."""
+        self._check_layers(graph)
+        if weights_of(graph) is Weights.FLOATS:
+            _check_sizes(self._groups(graph), lambda group: group.elements)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         """Return the graph with shared weights.
@@ -91,15 +95,16 @@ class Share(Pass):
         """
         groups = self._groups(graph)
         check_finite(graph)
-        findings = [finding for group in groups if (finding := _too_many(group))]
-        if findings:
-            raise ToolError(*findings)
+        _check_sizes(groups, lambda group: len(torch.unique(group.weights)))
         seed = context.seed if self.seed is None else self.seed
         tables: list[tuple[_Group, _Table]] = []
         for i, group in enumerate(groups):
             context.progress("share", i / len(groups))
             tables.append((group, _table(group, self.initialisation, seed + i)))
         return _with_tables(graph, tables)
+
+    def _check_layers(self, graph: Graph) -> None:
+        check_layers(graph, weighted_layers(graph), (entry.layer for entry in self.layers))
 
     def _groups(self, graph: Graph) -> list[_Group]:
         """The weights that get one table each, in the graph's order."""
@@ -118,7 +123,7 @@ class Share(Pass):
 
     def _bits(self, graph: Graph) -> dict[str, int]:
         """Index bits of each constant that is to be shared."""
-        self.check(graph)
+        self._check_layers(graph)
         bits: dict[str, int] = {}
         for node in weighted_layers(graph):
             matching = [entry.index_bits for entry in self.layers if matches(entry.layer, node)]
@@ -138,6 +143,10 @@ class _Group:
     @property
     def name(self) -> str:
         return self.consts[0].name
+
+    @property
+    def elements(self) -> int:
+        return sum(const.type.elements for const in self.consts)
 
     @property
     def weights(self) -> torch.Tensor:
@@ -179,12 +188,16 @@ def _float_weight(graph: Graph, node: Node) -> str:
     raise fail("cannot-share", f"the weights of %{node.name} {why}", node.loc, "put share before quantise, and once")
 
 
-def _too_many(group: _Group) -> Diagnostic | None:
-    """A finding if the group has fewer distinct weights than centroids."""
-    distinct, wanted = len(torch.unique(group.weights)), 1 << group.index_bits
-    if distinct >= wanted:
-        return None
+def _check_sizes(groups: Sequence[_Group], distinct: Callable[[_Group], int]) -> None:
+    """Raise ToolError `too-many-centroids` with a finding for each group with fewer distinct weights than centroids."""
+    findings = [_too_many(group, found) for group in groups if (found := distinct(group)) < 1 << group.index_bits]
+    if findings:
+        raise ToolError(*findings)
+
+
+def _too_many(group: _Group, distinct: int) -> Diagnostic:
     names = ", ".join(const.name for const in group.consts)
+    wanted = 1 << group.index_bits
     message = f"{names} has {distinct} distinct weights, fewer than the {wanted} centroids of {group.index_bits} bits"
     fitting = max(1, distinct.bit_length() - 1)
     hint = f"set index_bits to {fitting} or less for it, or leave it unshared" if distinct > 1 else "leave it unshared"

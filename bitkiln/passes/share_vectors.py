@@ -6,6 +6,7 @@ which clusters what the ones before leave. The result is a `decode_vectors` befo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from bitkiln.ir import Codebook, Const, Diagnostic, Float, Graph, Node, TensorTy
 from bitkiln.ir.ops import DecodeVectors
 
 from ._base import Context, Keeps, Pass, Weights
+from ._order import weights_of
 from ._selection import check_layers, matches, weighted_layers
 from ._shared import Names, with_shared
 from ._vector_kmeans import cluster_vectors
@@ -72,8 +74,11 @@ class ShareVectors(Pass):
         _check_bits("index_bits", self.index_bits)
 
     def check(self, graph: Graph) -> None:
-        """Raise ToolError `unknown-layer` for entries that match no layer."""
+        """Raise ToolError `unknown-layer` for entries that match no layer, `too-many-centroids` for codebooks larger
+        than what they are for."""
         check_layers(graph, weighted_layers(graph), (entry.layer for entry in self.layers))
+        if weights_of(graph) is Weights.FLOATS:
+            self._check_sizes(self._cut(graph), count=len)
 
     def run(self, graph: Graph, context: Context) -> Graph:
         """Return the graph with shared vectors.
@@ -81,23 +86,17 @@ class ShareVectors(Pass):
         Raises ToolError `unknown-layer`, `cannot-prune` (weights that are no floats), `too-many-centroids` and
         `not-finite`.
         """
-        self.check(graph)
+        check_layers(graph, weighted_layers(graph), (entry.layer for entry in self.layers))
         check_finite(graph)
         wanted = self._wanted(graph)
-        cut = {name: _segments(graph.const[name].data.detach(), size) for name, (size, _) in wanted.items()}
-        findings = [
-            found
-            for name, (_, bits) in wanted.items()
-            if (found := _too_many(name, cut[name], bits, self.is_common)) is not None
-        ]
-        if findings:
-            raise ToolError(*findings)
+        cut = self._cut(graph)
+        self._check_sizes(cut, count=lambda part: len(torch.unique(part, dim=0)))
         generator = torch.Generator().manual_seed(context.seed if self.seed is None else self.seed)
         names, consts, decodes = Names(set(graph.types)), list[Const](), dict[str, Node]()
         for at, (name, (size, bits)) in enumerate(wanted.items()):
             context.progress("share_vectors", at / len(wanted))
             weight = graph.const[name]
-            indices, table = self._quantised(cut[name], bits, generator)
+            indices, table = self._quantised(cut[name][0], bits, generator)
             number = weight.type.number
             entries = Const(names.new(f"{name}.table"), TensorType((len(table),), number), table)
             assert isinstance(number, Float)
@@ -117,6 +116,22 @@ class ShareVectors(Pass):
             if size:
                 wanted.setdefault(float_weight(graph, node), (size, bits))
         return wanted
+
+    def _cut(self, graph: Graph) -> dict[str, tuple[Tensor, int]]:
+        """Vectors [rows, segments, d] of each weight, and index bits."""
+        wanted = self._wanted(graph)
+        return {name: (_segments(graph.const[name].data.detach(), size), bits) for name, (size, bits) in wanted.items()}
+
+    def _check_sizes(self, cut: Mapping[str, tuple[Tensor, int]], count: Callable[[Tensor], int]) -> None:
+        """Raise ToolError for codebooks with more centroids than vectors, as `count` counts those [n, d]."""
+        findings = []
+        for name, (vectors, bits) in cut.items():
+            parts = [vectors.reshape(-1, vectors.shape[2])] if self.is_common else list(vectors.unbind(1))
+            found = min(count(part) for part in parts)
+            if found < 1 << bits:
+                findings.append(_too_many(name, found, bits))
+        if findings:
+            raise ToolError(*findings)
 
     def _quantised(self, vectors: Tensor, bits: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Indices [levels, rows, segments] and the flat table for vectors [rows, segments, d]."""
@@ -147,12 +162,7 @@ def _segments(weight: Tensor, size: int) -> Tensor:
     return torch.nn.functional.pad(rows, (0, spare)).reshape(len(rows), -1, size)
 
 
-def _too_many(name: str, vectors: Tensor, bits: int, is_common: bool) -> Diagnostic | None:
-    """A finding if some codebook has more centroids than it has distinct vectors."""
-    parts = [vectors.reshape(-1, vectors.shape[2])] if is_common else list(vectors.unbind(1))
-    distinct = min(len(torch.unique(part, dim=0)) for part in parts)
-    if distinct >= 1 << bits:
-        return None
-    message = f"{name} has {distinct} distinct vectors in a codebook, fewer than {1 << bits} centroids"
+def _too_many(name: str, distinct: int, bits: int) -> Diagnostic:
+    message = f"{name} has {distinct} distinct vectors in a codebook, fewer than {1 << bits} centroids of {bits} bits"
     hint = f"set index_bits to {max(1, distinct.bit_length() - 1)} or less for it, or dimension to 0 to leave it"
-    return Diagnostic("too-many-centroids", f"{message} of {bits} bits", hint=hint)
+    return Diagnostic("too-many-centroids", message, hint=hint)
