@@ -79,15 +79,16 @@ def _trips(tilings: Tilings) -> Whole:
 def all_orders(found: Tilings) -> Ordered:
     """Return all tilings in all orders: orders in the axis in front."""
     trips = _trips(found)[_LOOPS]
-    product = np.cumprod(trips, axis=1)
+    one = trips[:, 0]
+    two = one * trips[:, 1]
+    three = two * trips[:, 2]
+    moves = trips > 1
     loads = []
-    for operand in Operand:
-        fetched = np.ones_like(product[:, 0])
-        for depth in range(len(Loop)):  # all trips down to the innermost loop that changes the operand's tile
-            changes = _CHANGE[operand][_LOOPS[:, depth], None] & (trips[:, depth] > 1)
-            fetched = np.where(changes, product[:, depth], fetched)
-        loads.append(fetched)
-    order = np.broadcast_to(np.arange(len(ORDERS))[:, None], loads[0].shape)
+    for operand in Operand:  # all trips down to the innermost loop that changes the operand's tile
+        changes = _CHANGE[operand][_LOOPS][:, :, None] & moves
+        outer = np.where(changes[:, 0], one, 1)
+        loads.append(np.where(changes[:, 2], three, np.where(changes[:, 1], two, outer)))
+    order = np.broadcast_to(np.arange(len(ORDERS))[:, None], one.shape)
     return Ordered(found, order, *loads)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from bitkiln.ir import ToolError, fail
 
 from ._rows import Mapping, Problem, Sets, Use
 from ._tiles import LEAST_SHARE, sizes
-from .accelerator import Accelerator, Operand
+from .accelerator import Accelerator, Operand, RowStationary
 from .technology import Technology
 
 
@@ -127,16 +128,21 @@ def fewest_cycles(problem: Problem, option: Sets) -> int:
     return int(Mapping(problem, option, 1, filters, Use(t, r, u, one, one)).cycles.min())
 
 
-def _uses(problem: Problem, option: Sets, filters: int) -> Use:
-    """All uses of the sets with all pads into which filter rows, input windows and sums fit."""
-    array, width = problem.array, problem.layer.kernel[1]
-    p, q = (axis.ravel() for axis in np.meshgrid(sizes(filters), sizes(problem.channels)))
+@lru_cache(maxsize=256)
+def _pads(array: RowStationary, width: int, filters: int, channels: int) -> tuple[NDArray[np.int64], ...]:
+    """All (filters, channels) in a cell into whose pads filter rows, input windows and sums fit."""
+    p, q = (axis.ravel() for axis in np.meshgrid(sizes(filters), sizes(channels)))
     if array.shared_words:
         fits = p * q * width + q * width + p <= array.shared_words
     else:
         fits = (p * q * width <= array.weight_words) & (q * width <= array.activation_words)
         fits &= p <= array.partial_sum_words
-    p, q = p[fits], q[fits]
+    return p[fits], q[fits]
+
+
+def _uses(problem: Problem, option: Sets, filters: int) -> Use:
+    """All uses of the sets with all uses of the pads."""
+    p, q = _pads(problem.array, problem.layer.kernel[1], filters, problem.channels)
     t, r, u = _spots(problem, option, filters)
     spot, pad = (axis.ravel() for axis in np.indices((len(t), len(p))))
     return Use(t[spot], r[spot], u[spot], p[pad], q[pad])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,8 +107,12 @@ class Tilings:
         return Tilings(self.cuts.take(index), *(part[index] for part in parts))
 
 
+@lru_cache(maxsize=1024)
 def sizes(total: int, unit: int = 1) -> Whole:
-    """Return the sizes of tiles of `total`, ascending: for every number of tiles the least, in whole units."""
+    """Return the sizes of tiles of `total`, ascending: for every number of tiles the least, in whole units.
+
+    The array is shared: it cannot be written to.
+    """
     most = -(-total // unit) - 1
     low = np.arange(math.isqrt(most) + 1, dtype=np.int64)
     high = most // low[:0:-1]
@@ -115,12 +120,16 @@ def sizes(total: int, unit: int = 1) -> Whole:
         np.concatenate([low, high[1:] if most and high[0] == low[-1] else high]) + 1
     )  # all of ceil((most + 1) / count)
     tiles: Whole = np.minimum(units * unit, total)
+    tiles.flags.writeable = False
     return tiles
 
 
+@lru_cache(maxsize=1024)
 def _all_sizes(total: int, unit: int) -> Whole:
     """Sizes of tiles that differ in their number, and those of them in whole units."""
-    return np.union1d(sizes(total, unit), sizes(total))
+    found = np.union1d(sizes(total, unit), sizes(total))
+    found.flags.writeable = False
+    return found
 
 
 def tilings(setting: Setting) -> Tilings:

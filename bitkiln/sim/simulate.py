@@ -150,9 +150,10 @@ def simulate(
     stays = nothing_stays(workload)
     if can_stay and accelerator.row_stationary is None:  # whose loops take everything from DRAM
         stays = residences(workload, accelerator, weights.fits, runner.cost)
-    results = [runner.run(layer, residence) for layer, residence in zip(workload.layers, stays, strict=True)]
-    runs = tuple(replace(run, layer=layer) for (run, _), layer in zip(results, workload.layers, strict=True))
-    return Simulation(workload, accelerator, priced, runs, tuple(energy for _, energy in results), weights, stays)
+    found = [runner.run(layer, residence) for layer, residence in zip(workload.layers, stays, strict=True)]
+    runs = tuple(replace(run, layer=layer) for run, layer in zip(found, workload.layers, strict=True))
+    energies = tuple(counts_energy(run.counts, priced) for run in runs)
+    return Simulation(workload, accelerator, priced, runs, energies, weights, stays)
 
 
 @dataclass
@@ -162,19 +163,19 @@ class _Runner:
     accelerator: Accelerator
     technology: Technology
     objective: Objective
-    _known: dict[tuple[Hashable, Residence], tuple[LayerRun, KindEnergy]] = field(default_factory=dict)
+    _known: dict[tuple[Hashable, Residence], LayerRun] = field(default_factory=dict)
 
-    def run(self, layer: Layer, residence: Residence) -> tuple[LayerRun, KindEnergy]:
+    def run(self, layer: Layer, residence: Residence) -> LayerRun:
         key = (self._key(layer), residence)
         if key not in self._known:
-            run = run_layer(layer, self.accelerator, Tuning(self.objective, self.technology), residence)
-            self._known[key] = run, counts_energy(run.counts, self.technology)
+            tuning = Tuning(self.objective, self.technology)
+            self._known[key] = run_layer(layer, self.accelerator, tuning, residence)
         return self._known[key]
 
     def cost(self, layer: Layer, residence: Residence) -> tuple[float, float]:
         """What is to be small, then cycles; infinite if the tiles do not fit beside what stays."""
         try:
-            run, energy = self.run(layer, residence)
+            run = self.run(layer, residence)
         except ToolError as error:
             if residence.reserved_bits and {found.slug for found in error.diagnostics} == {"sram-too-small"}:
                 return IMPOSSIBLE
@@ -183,7 +184,7 @@ class _Runner:
             case Objective.TRAFFIC:
                 return float(run.counts.bits(Level.DRAM)), float(run.cycles)
             case Objective.ENERGY:
-                return energy.total_pj, float(run.cycles)
+                return counts_energy(run.counts, self.technology).total_pj, float(run.cycles)
             case Objective.CYCLES:
                 return float(run.cycles), float(run.counts.bits(Level.DRAM))
 
