@@ -99,8 +99,9 @@ def _lq(bases: int, per_channel: bool, weight: Tensor) -> Quantiser:
 
 
 def _ttq(bits: int, per_channel: bool, weight: Tensor) -> Quantiser:
+    """One pair of scales for the layer, as in the paper: three codes, that take less than two bits each in a file."""
     op = LearnedTernaryWeight()
-    return Quantiser(op, _means_above(rows_of(weight, per_channel), op.threshold))
+    return Quantiser(op, _means_above(rows_of(weight, False), op.threshold))
 
 
 _WEIGHTS: Mapping[WeightMethod, Callable[[int, bool, Tensor], Quantiser]] = {

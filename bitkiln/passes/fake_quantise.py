@@ -69,10 +69,10 @@ class FakeQuantise(Pass):
     """Give weights, and the inputs of the layers that have them, quantisers to be trained with.
 
     `weight_bits` and `activation_bits` are widths, or for lq, abc and horq numbers of binary bases. Scales are one an
-    output channel if `per_channel`; dorefa, log and abc have one for all. Both inputs of an addition are quantised as
-    well. With `output_bits` the outputs are quantised, too, so that the hardened graph ends in codes; else what follows
-    the last exact sum stays in floats. Of several `layers` that match, the last that gives a value counts. Weights and
-    values that are quantised already stay as they are.
+    output channel if `per_channel`; dorefa, log, ttq and abc have one for all. Both inputs of an addition are quantised
+    as well. With `output_bits` the outputs are quantised, too, so that the hardened graph ends in codes; else what
+    follows the last exact sum stays in floats. Of several `layers` that match, the last that gives a value counts.
+    Weights and values that are quantised already stay as they are.
 
     >>> FakeQuantise(WeightMethod.TTQ, activations=ActivationMethod.LSQ, activation_bits=4).weights
     <WeightMethod.TTQ: 'ttq'>

@@ -179,9 +179,10 @@ def test_a_binary_weight_takes_one_bit_in_the_container() -> None:
     assert weights / 8 < len(encode_kiln(hardened)) < weights / 8 + 1900  # text, 513 thresholds of 10 bits and more
 
 
-def test_ternary_weights_take_less_than_two_bits_in_the_container() -> None:
+@pytest.mark.parametrize("method", [WeightMethod.TWN, WeightMethod.TTQ])
+def test_ternary_weights_take_less_than_two_bits_in_the_container(method: WeightMethod) -> None:
     graph = digits_mlp(width=256)
-    quantised = FakeQuantise(WeightMethod.TWN, activation_bits=2).run(graph, digits_context(graph))
+    quantised = FakeQuantise(method, activation_bits=2).run(graph, digits_context(graph))
     hardened = harden(quantised)
     others = sum(const.data.nbytes for const in hardened.consts if not const.name.endswith("weight"))
     weights = sum(const.type.elements for const in hardened.consts if const.name.endswith("weight"))
