@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import tomllib
 from dataclasses import replace
 from importlib import resources
@@ -183,6 +184,17 @@ def test_cacti_writes_have_their_own_energy() -> None:
     assert table.sram_write_pj_per_bit(8192 * 8) != table.sram_pj_per_bit(8192 * 8)
     horowitz = find_technology("45nm")
     assert horowitz.sram_write_pj_per_bit(8192 * 8) == horowitz.sram_pj_per_bit(8192 * 8)
+
+
+@pytest.mark.parametrize(("name", "node"), [("65nm", "65"), ("45nm-cacti", "45"), ("32nm", "32"), ("22nm", "22")])
+def test_srams_are_those_of_the_sweep(name: str, node: str) -> None:
+    """CACTI 7, low standby power, 64-bit words, all capacities from 1 KB to 2 MB."""
+    with (Path(__file__).parents[2] / "benchmarks" / "published" / "cacti7_sram_sweep.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["flavour"], row["node_nm"]) == ("itrs-lstp", node)]
+    swept = {int(row["size_B"]): (float(row["read_pJ"]), float(row["write_pJ"])) for row in rows}
+    found = {price.capacity_bytes: (price.energy, price.write_energy) for price in find_technology(name).sram}
+    assert found == swept
+    assert len(swept) == 12
 
 
 def test_relative_energies_are_the_ratios_of_eyeriss() -> None:

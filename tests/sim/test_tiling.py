@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from bitkiln.ir import ToolError
 from bitkiln.sim._orders import ORDERS, Loop
 from bitkiln.sim._tile_time import OnChip, transfer_cycles
-from bitkiln.sim._tiles import Residence, Setting, Tilings, Whole, sizes
-from bitkiln.sim.accelerator import Accelerator, Dram, Operand, find_accelerator
-from bitkiln.sim.engine import widths_of
+from bitkiln.sim._tiles import LEAST_SHARE, Residence, Setting, Tilings, Whole, sizes
+from bitkiln.sim.accelerator import Accelerator, Dram, Operand, Vector, find_accelerator
+from bitkiln.sim.counts import Level
+from bitkiln.sim.engine import StallCause, widths_of
 from bitkiln.sim.technologies import find_technology
 from bitkiln.sim.tiling import Objective, Tile, Tiling, Tuning, best_tiling
+from bitkiln.sim.vector import vector
 from bitkiln.sim.workload import Layer
 from tests.sim.networks import convolution, layers
 from tests.sim.tile_reference import Walk
@@ -125,6 +127,36 @@ def test_no_tiling_moves_less(layer: Layer, kilobytes: float, is_shared: bool) -
     found = walk(layer, best(layer, accelerator))
     assert fits(found, accelerator)
     assert traffic_bits(found, accelerator) == min(traffic_bits(one.run(), accelerator) for one in possible)
+
+
+LANES = Vector(4, 3)
+
+
+def filled(walked: Walk) -> int:
+    """Cycles of dot products: a part of the lanes stays empty in tiles that are no whole folds."""
+    layer = walked.layer
+    folds = [
+        sum(-(-min(size, total - start) // lanes) for start in range(0, total, size))
+        for total, size, lanes in (
+            (layer.channels // layer.groups, walked.channels, LANES.input_lanes),
+            (layer.group_filters, walked.filters, LANES.output_lanes),
+        )
+    ]
+    return layer.groups * layer.positions * math.prod(layer.kernel) * folds[0] * folds[1]
+
+
+@settings(max_examples=30)
+@given(layers(most=6), st.sampled_from((0.0625, 0.125, 0.25, 1.0)))
+def test_no_tiling_that_fills_the_lanes_moves_less(layer: Layer, kilobytes: float) -> None:
+    accelerator = replace(hardware(kilobytes, kilobytes, kilobytes), vector=LANES, systolic=None)
+    possible = [candidate for candidate in every_walk(layer) if fits(candidate, accelerator)]
+    assume(0 < len(possible) < 1500)
+    run = vector(layer, LANES, accelerator)
+    on_chip = run.compute_cycles + sum(s.cycles for s in run.stalls if s.cause is StallCause.TILES)
+    limit = max(run.compute_cycles, min(map(filled, possible))) / LEAST_SHARE
+    assert on_chip <= limit
+    fast = [candidate for candidate in possible if filled(candidate) <= limit]
+    assert run.counts.bits(Level.DRAM) == min(traffic_bits(one.run(), accelerator) for one in fast)
 
 
 @settings(max_examples=100)
