@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bitkiln.ir import Graph, Plan, evaluate, fail, prune_dead
 from bitkiln.sim.dataflow import DataflowCycles, dataflow_cycles
+from bitkiln.sim.image_cycles import depends_on_codes, image_output_cycles
 
 from .accelerator import Accelerator
 from .amaranth_simulation import AmaranthSimulation
@@ -39,12 +40,10 @@ def verify_plan(
 
     Raises ToolError `too-few-samples`, and what the simulator raises (`simulation-stuck`, `missing-tool`, ...).
     """
-    if len(samples) < options.images:
-        message = f"{options.images} images are to be verified, but there are only {len(samples)} test samples"
-        raise fail("too-few-samples", message, hint=f"at most images = {len(samples)}")
+    too_few(samples, options)
     codes, golden = golden_codes(plan, samples[: options.images])
     expected, predicted = pack_outputs(plan, golden), dataflow_cycles(plan)
-    cycles = predicted.output_cycles(len(codes))
+    cycles = _expected_cycles(plan, codes, predicted)
     with tempfile.TemporaryDirectory(prefix="bitkiln-verify-") as folder:
         on_step("compile the RTL")
         simulation = _simulation(plan, options.simulator, cache_folder, Path(folder) / "run")
@@ -63,13 +62,27 @@ def verify_plan(
         cycle_mismatches=found[0].wrong_cycles,
         rtl_latency=int(last[0]) + 1,
         rtl_interval=int(last[-1] - last[-2]),
-        predicted_latency=predicted.latency,
+        predicted_latency=int(cycles[0, -1]) + 1,
         predicted_interval=int(cycles[-1, -1] - cycles[-2, -1]),
         simulator=options.simulator,
         back_pressure_images=len(codes) if options.back_pressure else 0,
         cycles=trace.cycles,
         findings="\n".join(str(result) for result in found if not result.is_match),
     )
+
+
+def too_few(samples: Tensor, options: VerifyOptions) -> None:
+    """Raise `too-few-samples` if there are fewer than are to be verified."""
+    if len(samples) < options.images:
+        message = f"{options.images} images are to be verified, but there are only {len(samples)} test samples"
+        raise fail("too-few-samples", message, hint=f"at most images = {len(samples)}")
+
+
+def _expected_cycles(plan: Plan, codes: Codes, predicted: DataflowCycles) -> Codes:
+    """When each output beat should come; by the images themselves where units skip zeros in them."""
+    if depends_on_codes(plan):
+        return image_output_cycles(plan, codes[:, plan.input_order])
+    return predicted.output_cycles(len(codes))
 
 
 def golden_codes(plan: Plan, samples: Tensor, batch: int = 256) -> tuple[Codes, Codes]:

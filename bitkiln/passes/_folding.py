@@ -68,7 +68,7 @@ def _by_hand(layers: Sequence[Layer], wishes: Sequence[LayerFolding]) -> list[_C
         matched = [layer for layer in layers if fnmatch.fnmatchcase(layer.place.name, wish.layer)]
         if not matched:
             raise fail("bad-folding", f"no layer is called {wish.layer!r}", hint=known_names(wish.layer, names))
-        wants_weights = (wish.storage, wish.multiplier, wish.sparse) != (None, None, None)
+        wants_weights = any(it is not None for it in (wish.storage, wish.multiplier, wish.sparse, wish.skip_zeros))
         if wants_weights and not any(isinstance(layer, ProductLayer) for layer in matched):
             raise fail("bad-folding", f"{matched[0].place.name} has no weights to store or multiply")
     return [_wished(layer, wishes) for layer in layers]
@@ -83,10 +83,10 @@ def _wished(layer: Layer, wishes: Sequence[LayerFolding]) -> _Choices:
         pe = wish.pe if wish.pe is not None else pe
         simd = wish.simd if wish.simd is not None else simd
         if isinstance(layer, ProductLayer):
-            if wish.sparse and not layer.can_be_sparse:
+            if (wish.sparse or wish.skip_zeros) and not layer.can_be_sparse:
                 raise fail(
                     "bad-folding",
-                    f"{layer.place.name} cannot skip weights of 0: it has groups, or products without multipliers",
+                    f"{layer.place.name} cannot skip zeros: it has groups, or products without multipliers",
                     layer.place.loc,
                 )
             layer = replace(
@@ -94,6 +94,7 @@ def _wished(layer: Layer, wishes: Sequence[LayerFolding]) -> _Choices:
                 storage=wish.storage or layer.storage,
                 multiplier=wish.multiplier or layer.multiplier,
                 sparse=layer.sparse if wish.sparse is None else wish.sparse,
+                skip_zeros=layer.skip_zeros if wish.skip_zeros is None else wish.skip_zeros,
             )
     foldings = layer.foldings()
     for name, value, legal in (

@@ -17,7 +17,8 @@ class LayerFolding:
 
     `pe` divides the output channels (of a group), `simd` the input channels (of a group), or the features of a linear
     layer. A layer without multipliers has one number of lanes, which either names. `sparse` asks for the unit that
-    skips weights of 0 (or against it); without, it is taken where few enough are left.
+    skips weights of 0 (or against it); without, it is taken where few enough are left. `skip_zeros` lets that unit skip
+    inputs of 0 as well: then the cycles depend on the image, and those of the Plan are the most it takes.
     """
 
     layer: str
@@ -26,6 +27,7 @@ class LayerFolding:
     storage: Storage | None = None
     multiplier: Multiplier | None = None
     sparse: bool | None = None
+    skip_zeros: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ class ProductLayer(Layer):
     thresholds: Thresholds | None = None
     weight_code: WeightCode = WeightCode.INTEGER
     sparse: bool | None = None
+    skip_zeros: bool = False
 
     @property
     def operand(self) -> Format:
@@ -92,8 +93,9 @@ class ProductLayer(Layer):
     @cached_property
     def is_sparse(self) -> bool:
         """True if weights of 0 are skipped."""
-        wanted = pays_sparse(self.weights) if self.can_be_sparse and self.sparse is None else self.sparse
-        return bool(wanted)
+        if self.sparse is None and self.can_be_sparse:
+            return self.skip_zeros or pays_sparse(self.weights)
+        return bool(self.sparse)
 
     @cached_property
     def _sparse_cost(self) -> SparseCost:
@@ -146,7 +148,7 @@ class ProductLayer(Layer):
             output_bipolar=self.place.output.bipolar,
             thresholds=self.thresholds,
         )
-        product = sparse_unit(dense) if self.is_sparse else dense
+        product = sparse_unit(dense, self.skip_zeros) if self.is_sparse else dense
         if self.geometry is None:
             return (("", product),)
         pad_code = self.operand.lo if self.operand.bipolar else 0

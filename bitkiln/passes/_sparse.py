@@ -37,7 +37,7 @@ def pays_sparse(weights: NDArray[np.int64]) -> bool:
     return 2 * SparseCost(weights).cycles(1) <= weights.size
 
 
-def sparse_unit(dense: MatrixVector) -> SparseMatrixVector:
+def sparse_unit(dense: MatrixVector, skip_zeros: bool) -> SparseMatrixVector:
     """Return the unit that computes what `dense` does, with gaps of as many bits as there are rows to skip."""
     gap_bits = min(MOST_GAP_BITS, max(1, (dense.row_folds - 1).bit_length()))
-    return SparseMatrixVector(dense, gap_bits)
+    return SparseMatrixVector(dense, gap_bits, skip_zeros=skip_zeros)

@@ -37,6 +37,11 @@ def run_plan(plan: Plan, codes: Codes) -> Codes:
 
     Asserts that every element fits its stream and every accumulator its width.
     """
+    return run_streams(plan, codes)[plan.output_stream]
+
+
+def run_streams(plan: Plan, codes: Codes) -> dict[str, Codes]:
+    """Return [images, elements] of every stream; see `run_plan`."""
     streams = {plan.input_stream: codes}
     for stage in plan.stages:
         inputs = [streams[name] for name in stage.inputs]
@@ -46,7 +51,7 @@ def run_plan(plan: Plan, codes: Codes) -> Codes:
             _check_fits(result, beat.code_range, stage.name)
             assert not beat.bipolar or bool((result != 0).all()), stage.name
             streams[name] = result
-    return streams[plan.output_stream]
+    return streams
 
 
 def _run(unit: Unit, inputs: list[Codes]) -> list[Codes]:

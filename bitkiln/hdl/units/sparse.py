@@ -42,9 +42,14 @@ class SparseMatrixVectorRtl(UnitComponent):
         self.unit, self.dense = unit, unit.dense
         self.sums = Accumulation.of(unit.dense)
         self.ending = Ending.of(unit.dense, self.sums)
-        most = int(unit.entries.counts.max())
+        most, longest = int(unit.entries.counts.max()), max(len(codes) for codes in unit.entries.codes)
         self.item = data.StructLayout(
-            {"x": self.dense.input_bits, "count": max(1, most.bit_length()), "is_end": 1},
+            {
+                "x": self.dense.input_bits,
+                "count": max(1, most.bit_length()),
+                "begin": max(1, longest.bit_length()) if unit.skip_zeros else 0,
+                "is_end": 1,
+            }
         )
         super().__init__(unit, outputs)
 
@@ -103,34 +108,72 @@ class SparseMatrixVectorRtl(UnitComponent):
         return found
 
     def _scanner(self, m: Module, queues: list[Queue]) -> None:
-        """Send the lanes of each beat to all queues, one a cycle, and the mark behind the last beat of a vector."""
-        unit, counts = self.dense, self.unit.entries.counts
-        go, is_end = Signal(), Signal()
-        lane, column = Signal(range(unit.simd)), Signal(range(unit.columns + 1))
-        room: Value = Const(1)
+        """Send the inputs of each beat to all queues, one a cycle, and the mark behind the last beat of a vector."""
+        unit = self.dense
+        go, is_end, sends = Signal(), Signal(), Signal()
+        beat, is_first = Signal(range(unit.column_folds + 1)), Signal(init=1)
+        lane, is_last = self._lane(m, go & ~is_end, sends)
+        room, idle = Const(1), Const(1)
         for queue in queues:
-            room = room & Mux(column == 0, queue.is_idle, queue.room)
-        is_last_lane = lane == unit.simd - 1
+            room, idle = room & queue.room, idle & queue.is_idle
+        may_send = Mux(is_first, idle, room | ~(sends | is_end))
         m.d.comb += [
-            is_end.eq(column == unit.columns),
-            go.eq(room & (self.i0.valid | is_end)),
-            self.i0.ready.eq(room & is_last_lane & ~is_end),
+            is_end.eq(beat == unit.column_folds),
+            go.eq(may_send & (self.i0.valid | is_end)),
+            self.i0.ready.eq(may_send & is_last & ~is_end),
         ]
         with m.If(go):
-            m.d.sync += column.eq(Mux(is_end, 0, column + 1))
-            with m.If(~is_end):
-                m.d.sync += lane.eq(Mux(is_last_lane, 0, lane + 1))
-        bits = self.item["count"].width
-        words = [joined(row, bits) for row in counts.tolist()] + [0]
-        m.submodules.counts = memory = Memory(shape=unsigned(unit.pe * bits), depth=len(words), init=words)
-        read = memory.read_port(domain="sync")
+            m.d.sync += is_first.eq(is_end)
+            with m.If(is_end | is_last):
+                m.d.sync += beat.eq(Mux(is_end, 0, beat + 1))
+        column = Signal(range(unit.columns + unit.simd))
+        m.d.comb += column.eq(beat * unit.simd + Mux(is_end, 0, lane))
+        begin, count = (self.item[name].width for name in ("begin", "count"))
+        memory = self._columns(m, column, count, begin)
         x = registered(m, self.i0.payload.word_select(lane, unit.input_bits), "x")
         was_end = registered(m, is_end, "was_end")
-        sent = delayed(m, go, 1, "sent", is_control=True)
-        m.d.comb += read.addr.eq(column)
+        issue = go & (sends | is_end)
+        sent = delayed(m, issue, 1, "sent", is_control=True)
         for p, queue in enumerate(queues):
-            item = Cat(x, read.data[p * bits : (p + 1) * bits], was_end)
-            m.d.comb += [queue.issue.eq(go), queue.push.eq(sent), queue.payload.eq(item)]
+            item = Cat(x, memory[p * (count + begin) : (p + 1) * (count + begin)], was_end)
+            m.d.comb += [queue.issue.eq(issue), queue.push.eq(sent), queue.payload.eq(item)]
+
+    def _lane(self, m: Module, step: Value, sends: Signal) -> tuple[Signal, Value]:
+        """The lane of the step, and whether it is the beat's last; drives `sends`."""
+        unit = self.dense
+        lane = Signal(range(unit.simd))
+        if not self.unit.skip_zeros:
+            is_last: Value = lane == unit.simd - 1
+            m.d.comb += sends.eq(1)
+            with m.If(step):
+                m.d.sync += lane.eq(Mux(is_last, 0, lane + 1))
+            return lane, is_last
+        done, live = Signal(unit.simd), Signal(unit.simd)
+        for n, x in enumerate(lanes(self.i0.payload, unit.input_bits, False)):
+            m.d.comb += live[n].eq((x != 0) & ~done[n])
+        for n in reversed(range(unit.simd)):
+            with m.If(live[n]):
+                m.d.comb += lane.eq(n)
+        rest = live & (live - 1)[: unit.simd]
+        m.d.comb += sends.eq(live != 0)
+        with m.If(step):
+            m.d.sync += done.eq(Mux(rest == 0, 0, done | (live & ~rest)))
+        return lane, rest == 0
+
+    def _columns(self, m: Module, column: Signal, count_bits: int, begin_bits: int) -> Value:
+        """How many entries each element has in a column, and where they begin; for the mark 0."""
+        counts = self.unit.entries.counts
+        begins = counts.cumsum(0) - counts if begin_bits else counts * 0
+        pairs = [
+            [count | begin << count_bits for count, begin in zip(*row, strict=True)]
+            for row in zip(counts.tolist(), begins.tolist(), strict=True)
+        ]
+        words = [joined(row, count_bits + begin_bits) for row in pairs] + [0]
+        width = self.dense.pe * (count_bits + begin_bits)
+        m.submodules.columns = memory = Memory(shape=unsigned(width), depth=len(words), init=words)
+        read = memory.read_port(domain="sync")
+        m.d.comb += read.addr.eq(column)
+        return read.data
 
     def _element(self, m: Module, p: int, rows: _Rows, start: Value) -> _Element:
         """Queue, walk, decode, multiply, accumulate: four stages behind the step that names an entry."""
@@ -153,14 +196,17 @@ class SparseMatrixVectorRtl(UnitComponent):
                 m.d.sync += is_open.eq(0)
         with m.If(rows.opens):
             m.d.sync += is_open.eq(1)
-        weight, row, valid = self._entry(m, p, walks, takes)
+        begin = item.begin if unit.skip_zeros else None
+        weight, row, valid = self._entry(m, p, walks, takes, begin)
         value = x.as_signed() if self.dense.input_signed else x
         operand = registered(m, value, f"operand_{p}")
         is_dsp = self.dense.multiplier is Multiplier.DSP
         product = registered(m, operand * weight if is_dsp else lut_product(operand, weight), f"product_{p}")
         return _Element(queue, is_open, self._accumulate(m, p, (row, product, valid), rows, start))
 
-    def _entry(self, m: Module, p: int, walks: Signal, takes: Signal) -> tuple[Value, Signal, Value]:
+    def _entry(
+        self, m: Module, p: int, walks: Signal, takes: Signal, begin: Value | None
+    ) -> tuple[Value, Signal, Value]:
         """Weight and row of the entry named two cycles before, and whether there was one."""
         unit, entries = self.unit, self.unit.entries
         gaps, codes = entries.gaps[p] or (0,), entries.codes[p] or (0,)
@@ -178,9 +224,10 @@ class SparseMatrixVectorRtl(UnitComponent):
             attrs={"rom_style": style, "ram_style": style},
         )
         read, address = memory.read_port(domain="sync"), Signal(range(len(words)), name=f"address_{p}")
-        m.d.comb += read.addr.eq(address)
+        here = address if begin is None else Mux(takes, begin, address)
+        m.d.comb += read.addr.eq(here)
         with m.If(walks):
-            m.d.sync += address.eq(Mux(address == len(words) - 1, 0, address + 1))
+            m.d.sync += address.eq(Mux(here == len(words) - 1, 0, here + 1))
         valid = delayed(m, walks, 1, f"walked_{p}", is_control=True)
         is_first = delayed(m, takes, 1, f"took_{p}", is_control=True)
         gap, field = read.data[: unit.gap_bits], read.data[unit.gap_bits :]

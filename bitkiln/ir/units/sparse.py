@@ -62,12 +62,15 @@ class SparseMatrixVector(Unit):
 
     A vector: the accumulators are loaded, a row of all elements a cycle; elements walk; when all have met the mark at
     the vector's end, the rows are given, one of all elements a cycle. `queue_places` inputs wait at each element.
+    With `skip_zeros` inputs of 0 are not sent: of a beat, those that are not take a cycle each, one without any takes
+    one cycle. How long an image takes then depends on the image.
     """
 
     kind: ClassVar[str] = "sparse_matrix_vector"
     dense: MatrixVector
     gap_bits: int = 4
     queue_places: int = QUEUE_PLACES
+    skip_zeros: bool = False
 
     SETTLE: ClassVar[int] = 3
     """Cycles from an element's mark to the first row that may be given: the last products must have arrived."""
@@ -110,7 +113,10 @@ class SparseMatrixVector(Unit):
     def weight_memory_bits(self) -> int:
         """Entries and, for every column and element, how many there are."""
         counts = self.entries.counts
-        return int(counts.sum()) * self.entry_bits + counts.size * int(counts.max()).bit_length()
+        column_bits = int(counts.max()).bit_length()
+        if self.skip_zeros:  # where a column begins is no longer where the one before ended
+            column_bits += max(len(codes) for codes in self.entries.codes).bit_length()
+        return int(counts.sum()) * self.entry_bits + counts.size * column_bits
 
     @property
     def queue_latency(self) -> int:
@@ -128,55 +134,85 @@ class SparseMatrixVector(Unit):
         return np.concatenate([walks, np.ones((1, self.dense.pe), np.int64)])
 
     def timing(self) -> tuple[Process, ...]:
-        """The scanner, the elements, and last what loads and gives rows."""
-        return (self._scanner(), *(self._element(p) for p in range(self.dense.pe)), self._rows())
+        """The scanner, the elements, and last what loads and gives rows; no input is skipped."""
+        return _Walk(self, np.ones((self.dense.vectors, self.dense.columns), bool)).processes
+
+    def timing_of(self, image: NDArray[np.int64]) -> tuple[Process, ...]:
+        """The same for the codes of one image, in stream order."""
+        if not self.skip_zeros:
+            return self.timing()
+        return _Walk(self, image.reshape(self.dense.vectors, self.dense.columns) != 0).processes
+
+
+class _Walk:
+    """One image: which inputs are `live` [vectors, columns], at which step each is sent, and where elements meet it.
+
+    An item is an input that is sent, or the mark behind the last one of a vector.
+    """
+
+    def __init__(self, unit: SparseMatrixVector, live: NDArray[np.bool_]) -> None:
+        self.unit, dense = unit, unit.dense
+        of_beat = live.reshape(dense.vectors, dense.column_folds, dense.simd)
+        beat_steps = np.maximum(of_beat.sum(2), 1)
+        self.scans = beat_steps.sum(1) + 1
+        self.first_scan = np.cumsum(self.scans) - self.scans
+        before = np.cumsum(beat_steps, 1) - beat_steps
+        self.beat_first = self.first_scan[:, None] + before
+        self.beat_last = self.beat_first + beat_steps - 1
+        sent = self.beat_first[:, :, None] + np.cumsum(of_beat, 2) - 1
+        self.items = live.sum(1) + 1
+        self.first_item = np.cumsum(self.items) - self.items
+        marks = self.first_item + self.items - 1
+        self.scan_of_item = np.empty(int(self.items.sum()), np.int64)
+        is_mark = np.zeros(len(self.scan_of_item), bool)
+        is_mark[marks] = True
+        self.scan_of_item[~is_mark] = sent.reshape(live.shape)[live]
+        self.scan_of_item[is_mark] = self.first_scan + self.scans - 1
+        column = np.full(len(self.scan_of_item), dense.columns, np.int64)
+        column[~is_mark] = np.nonzero(live)[1]
+        walks = unit.walk_steps[column]
+        self.ends = np.cumsum(walks, 0)
+        self.starts = self.ends - walks
+        self.marks = marks
 
     @property
-    def _items(self) -> int:
-        return self.dense.columns + 1
-
-    def _starts(self, p: int) -> Steps:
-        """[vectors, columns + 1]: the step of element p that takes each input or mark from the queue."""
-        walks = self.walk_steps[:, p]
-        within = np.cumsum(walks) - walks
-        return np.asarray(np.arange(self.dense.vectors)[:, None] * int(walks.sum()) + within, np.int64)
+    def processes(self) -> tuple[Process, ...]:
+        return (self._scanner(), *(self._element(p) for p in range(self.unit.dense.pe)), self._rows())
 
     def _scanner(self) -> Process:
-        unit, items = self.dense, self._items
-        item = np.arange(unit.vectors * items, dtype=np.int64)
-        vector, column = np.divmod(item, items)
-        beat = vector * unit.column_folds + column // unit.simd
-        is_input = column < unit.columns
-        needs = np.where(is_input & (column % unit.simd == 0), beat, NEVER)
-        pops = item[is_input & (column % unit.simd == unit.simd - 1)]
+        unit, steps = self.unit, int(self.scans.sum())
+        needs = np.full(steps, NEVER, np.int64)
+        needs[self.beat_first.reshape(-1)] = np.arange(self.beat_first.size)
+        item = np.arange(len(self.scan_of_item)) - np.repeat(self.first_item, self.items)
+        full = np.flatnonzero(item >= unit.queue_places)
         waits = []
-        for p in range(unit.pe):
-            starts = self._starts(p).reshape(-1)
-            places = np.where(column >= self.queue_places, starts[item - np.minimum(self.queue_places, column)], NEVER)
+        for p in range(unit.dense.pe):
+            steps_waited = np.full(steps, NEVER, np.int64)
+            steps_waited[self.scan_of_item[full]] = self.starts[full - unit.queue_places, p]
             # A vector begins when the mark of the one before has left every queue.
-            total = int(self.walk_steps[:, p].sum())
-            waits.append(Wait(1 + p, np.where(column == 0, vector * total - 1, places), 1))
-        return Process(len(item), ((0, InputTiming(needs, pops)),), waits=tuple(waits))
+            steps_waited[self.first_scan] = np.concatenate([[-1], self.starts[self.marks[:-1], p]])
+            waits.append(Wait(1 + p, steps_waited, 1))
+        return Process(steps, ((0, InputTiming(needs, self.beat_last.reshape(-1))),), waits=tuple(waits))
 
     def _element(self, p: int) -> Process:
-        unit, starts = self.dense, self._starts(p)
-        steps = unit.vectors * int(self.walk_steps[:, p].sum())
+        unit, folds = self.unit.dense, self.unit.dense.row_folds
+        steps = int(self.ends[-1, p])
         sent, loaded = np.full(steps, NEVER, np.int64), np.full(steps, NEVER, np.int64)
-        sent[starts.reshape(-1)] = np.arange(starts.size)
-        loaded[starts[:, 0]] = np.arange(unit.vectors) * 2 * unit.row_folds + unit.row_folds - 1
-        last = 1 + unit.pe
-        return Process(steps, waits=(Wait(0, sent, self.queue_latency), Wait(last, loaded, 1)))
+        sent[self.starts[:, p]] = self.scan_of_item
+        loaded[self.starts[self.first_item, p]] = np.arange(unit.vectors) * 2 * folds + folds - 1
+        return Process(steps, waits=(Wait(0, sent, self.unit.queue_latency), Wait(1 + unit.pe, loaded, 1)))
 
     def _rows(self) -> Process:
-        unit, folds = self.dense, self.dense.row_folds
+        unit, folds = self.unit.dense, self.unit.dense.row_folds
         steps = unit.vectors * 2 * folds
-        vector, within = np.divmod(np.arange(steps, dtype=np.int64), 2 * folds)
-        waits = tuple(
-            Wait(1 + p, np.where(within == folds, self._starts(p)[vector, -1], NEVER), self.SETTLE)
-            for p in range(unit.pe)
-        )
-        given = np.flatnonzero(within >= folds)
-        return Process(steps, outputs=((0, OutputTiming(given, self.latency)),), waits=waits)
+        within = np.arange(steps, dtype=np.int64) % (2 * folds)
+        waits = []
+        for p in range(unit.pe):
+            marks = np.full(steps, NEVER, np.int64)
+            marks[within == folds] = self.starts[self.marks, p]
+            waits.append(Wait(1 + p, marks, self.unit.SETTLE))
+        output = OutputTiming(np.flatnonzero(within >= folds), self.unit.latency)
+        return Process(steps, outputs=((0, output),), waits=tuple(waits))
 
 
 def vector_cycles(unit: SparseMatrixVector) -> int:

@@ -18,6 +18,7 @@ from bitkiln.ir import Builder, Float, Plan, Stage, Stream, TensorType
 from bitkiln.ir.ops import Relu
 from bitkiln.ir.units import Beat, Unit
 from bitkiln.sim.dataflow import dataflow_cycles
+from bitkiln.sim.image_cycles import depends_on_codes, image_output_cycles
 
 Codes = NDArray[np.int64]
 MAX_CYCLES = 100_000
@@ -93,6 +94,10 @@ def check(plan: Plan, codes: Codes, expected: Codes) -> None:
     beats, images = pack(codes, source.beat), len(codes)
     run = simulate(plan, beats, sink.beats * images, None)
     assert unpack(run.outputs, sink.beat).tolist() == expected.reshape(-1).tolist()
+    if depends_on_codes(plan):
+        assert image_output_cycles(plan, codes.reshape(images, -1)).reshape(-1).tolist() == run.output_cycles
+        assert simulate(plan, beats, sink.beats * images, random.Random(1)).outputs == run.outputs
+        return
     cycles = dataflow_cycles(plan)
     assert cycles.output_cycles(images).reshape(-1).tolist() == run.output_cycles
     predicted = cycles.input_cycles(images).reshape(-1).tolist()

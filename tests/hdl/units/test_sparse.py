@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bitkiln.ir.units import MatrixVector, SparseMatrixVector, Thresholds, vector_cycles
 from bitkiln.ir.units.sparse import Entries
 from bitkiln.sim.dataflow import dataflow_cycles
+from bitkiln.sim.image_cycles import image_output_cycles
 
 from .rtl_bench import check, single_unit_plan
 
@@ -43,7 +44,9 @@ def sparse_vectors(draw: st.DrawFn) -> SparseMatrixVector:
         shift=tuple(rng.integers(0, 4, rows).tolist()) if ending == "shift" else (),
         thresholds=Thresholds(levels, (0,) * rows, (1,) * rows) if ending == "threshold" else None,
     )
-    return SparseMatrixVector(dense, draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([2, 4, 7])))
+    return SparseMatrixVector(
+        dense, draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([2, 4, 7])), draw(st.booleans())
+    )
 
 
 def reference(unit: MatrixVector, x: np.ndarray) -> np.ndarray:
@@ -55,14 +58,26 @@ def reference(unit: MatrixVector, x: np.ndarray) -> np.ndarray:
     return np.clip(sums >> np.array(unit.shift), unit.lo, unit.hi) if unit.shift else sums
 
 
-@settings(max_examples=30)
+@settings(max_examples=40)
 @given(sparse_vectors(), st.integers(1, 8), st.integers(1, 8), st.integers(0, 1 << 30))
 def test_rtl_computes_and_times_as_declared(unit: SparseMatrixVector, depth_in: int, depth_out: int, seed: int) -> None:
     dense = unit.dense
     low, high = unit.inputs[0].code_range
-    x = np.random.default_rng(seed).integers(low, high + 1, (IMAGES, dense.vectors, dense.columns))
+    rng = np.random.default_rng(seed)
+    x = rng.integers(low, high + 1, (IMAGES, dense.vectors, dense.columns))
+    x *= rng.random(x.shape) < rng.choice([0.0, 0.3, 0.8, 1.0])
     beats_in, beats_out = dense.vectors * dense.column_folds, dense.vectors * dense.row_folds
     check(single_unit_plan(unit, beats_in, beats_out, depth_in, depth_out), x, reference(dense, x))
+
+
+@settings(max_examples=20)
+@given(sparse_vectors(), st.integers(1, 5))
+def test_both_models_agree_where_nothing_is_skipped(unit: SparseMatrixVector, depth: int) -> None:
+    """Inputs that are never 0, through the solver of repeating plans and the one of given images."""
+    dense = unit.dense
+    plan = single_unit_plan(unit, dense.vectors * dense.column_folds, dense.vectors * dense.row_folds, depth, depth)
+    x = np.ones((IMAGES, dense.vectors * dense.columns), np.int64)
+    assert np.array_equal(image_output_cycles(plan, x), dataflow_cycles(plan).output_cycles(IMAGES))
 
 
 def test_gaps_without_room_take_fillers() -> None:
