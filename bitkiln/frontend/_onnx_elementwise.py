@@ -117,6 +117,17 @@ def arithmetic(target: str) -> Rule:
     return lambda at: at.emit(target, at.value(0), at.value(1))
 
 
+def add(at: At) -> Value:
+    """Torch's exporter writes a linear layer as a product and a sum; as one layer its bias keeps its name."""
+    x, y = at.value(0), at.value(1)
+    call = at.translation.producer(x) if at.node.aten == "aten.linear.default" else None
+    if call is None or call.target != at.node.aten or call.arguments["bias"] is not None or not isinstance(y, Fixed):
+        return at.emit("add.Tensor", x, y)
+    source, weight = at.translation.operands(call)
+    is_bias = y.shape == weight.shape[:1]
+    return at.emit("linear.default", source, weight, y) if is_bias else at.emit("add.Tensor", x, y)
+
+
 def multiply(at: At) -> Value:
     x, y = at.value(0), at.value(1)
     found = gelu_argument(at.translation, x, y)
@@ -262,7 +273,7 @@ ELEMENTWISE: Mapping[str, Entry] = {
     "PRelu": Entry(prelu, (7, 9, 16)),
     "HardSigmoid": Entry(hard_sigmoid, (6, 22)),
     "Gelu": Entry(gelu, (20,)),
-    "Add": Entry(arithmetic("add.Tensor"), (7, 13, 14)),
+    "Add": Entry(add, (7, 13, 14)),
     "Sum": Entry(total, (6, 8, 13)),
     "Sub": Entry(arithmetic("sub.Tensor"), (7, 13, 14)),
     "Mul": Entry(multiply, (7, 13, 14)),

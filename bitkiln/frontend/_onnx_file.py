@@ -33,13 +33,15 @@ Attribute = int | float | str | Tensor | tuple[int, ...] | tuple[float, ...] | t
 class OnnxNode:
     """One node; an absent input or output has an empty name.
 
-    `scope` and `is_layer` are those of a `Call`; files of other exporters than torch's do not say what is a layer.
+    `scope` and `is_layer` are those of a `Call`; files of other exporters than torch's do not say what is a layer, nor
+    `aten`, the call that became this node, maybe among others.
     """
 
     op: str
     domain: str
     scope: str
     is_layer: bool | None
+    aten: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Attribute]
@@ -171,13 +173,22 @@ def _read_node(proto: onnx.NodeProto, site: Site, torch_loc: Location, path: Pat
     return OnnxNode(
         proto.op_type,
         _domain(proto.domain),
-        plain_name(site.module if from_torch else called) if site.module or not from_torch else "",
+        plain_name(_layer(proto, site) if from_torch else called) if site.module or not from_torch else "",
         is_layer(site) if from_torch else None,
+        site.target,
         tuple(proto.input),
         tuple(proto.output),
         {item.name: _read_attribute(item, path, own_loc) for item in proto.attribute},
         torch_loc if torch_loc.file else own_loc,
     )
+
+
+def _layer(proto: onnx.NodeProto, site: Site) -> str:
+    """The path of the module. The exporter folds batch norm into the layer before it, and then says that the layer is
+    the batch norm: its weights know better."""
+    weight = proto.input[1] if len(proto.input) > 1 else ""
+    is_weighted = proto.op_type in ("Conv", "ConvTranspose", "Gemm") and weight.endswith(".weight")
+    return weight.removesuffix(".weight") if is_weighted and is_layer(site) else site.module
 
 
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")

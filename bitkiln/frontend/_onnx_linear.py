@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ._onnx_at import At, Entry, Fixed, Live, Value
+from ._onnx_attention import attention_parts
 from ._onnx_file import bad_onnx
 from ._onnx_window import Window, read_window, torch_pads
+
+_NUMBERED = re.compile(r"val_\d+")
 
 
 def conv(at: At) -> Value:
@@ -95,8 +100,17 @@ def matmul(at: At) -> Value:
     """With a known matrix on the right it is a linear layer."""
     x, y = at.value(0), at.value(1)
     if isinstance(y, Fixed) and isinstance(x, Live) and len(y.shape) == 2 and len(x.shape) >= 2:
-        return at.emit("linear.default", x, at.emit("t.default", y))
-    return at.emit("matmul.default", x, y)
+        return at.emit("linear.default", x, at.emit("t.default", replace(y, path=_weight_path(at, y))))
+    parts = attention_parts(at.translation, at.node.aten, x, y)
+    if parts is None:
+        return at.emit("matmul.default", x, y)
+    target = "scaled_dot_product_attention.default"
+    return at.emit(target, parts.query, parts.key, parts.value, parts.mask, 0.0, False, parts.scale)
+
+
+def _weight_path(at: At, weight: Fixed) -> str:
+    """The name of a layer's weight; torch's exporter numbers those that it transposed."""
+    return at.name_of("weight") if at.node.is_layer and _NUMBERED.fullmatch(weight.path) else weight.path
 
 
 def gemm(at: At) -> Value:

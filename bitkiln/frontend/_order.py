@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from bitkiln.ir import Graph
+
 from ._program import Call, Program, input_names
 
 
@@ -44,3 +46,13 @@ def _only(call: Call, which: int) -> Call:
     """The call for one of its results; the others lose their names."""
     results = tuple(name if k == which else "" for k, name in enumerate(call.results))
     return replace(call, results=results)
+
+
+def with_ordered_constants(graph: Graph) -> Graph:
+    """Return the graph with its constants in the order in which nodes first read them: folding appends new ones, and
+    exporters fold what import folds."""
+    places: dict[str, int] = {}
+    for node in graph.nodes:
+        for arg in node.args:
+            places.setdefault(arg, len(places))
+    return replace(graph, consts=tuple(sorted(graph.consts, key=lambda const: places.get(const.name, len(places)))))

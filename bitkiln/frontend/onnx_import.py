@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,7 +106,7 @@ class _Translator:
         by_reference = {value.name: value for value in live.values()}
         self.translation = Translation(by_reference, SPARE_ELEMENTS + 4 * stored, self._is_parameter)
         self.values: dict[str, Value | Broken] = {
-            name: Fixed(name, tensor) for name, tensor in model.initialisers.items()
+            name: Fixed(_path(name, model.initialisers), tensor) for name, tensor in model.initialisers.items()
         }
         self.values |= live
 
@@ -134,6 +134,8 @@ class _Translator:
     def _is_parameter(self, path: str) -> bool:
         """True for stored floats; a file does not say which of them were trained."""
         found = self.model.initialisers.get(path)
+        if found is None and path.endswith(".bias"):
+            found = self.model.initialisers.get(f"{path.removesuffix('.bias')}.weight_bias")
         return path in self.stored if found is None else found.is_floating_point()
 
     def _node(self, node: OnnxNode) -> None:
@@ -235,6 +237,12 @@ class _Translator:
             for value in values
             if value.scale is not None and _is_float32(value.data)
         }
+
+
+def _path(name: str, known: Collection[str]) -> str:
+    """What an initialiser is called; torch's exporter calls the bias of a folded batch norm `conv.weight_bias`."""
+    bias = f"{name.removesuffix('.weight_bias')}.bias"
+    return bias if name.endswith(".weight_bias") and bias not in known else name
 
 
 def _reference(name: str) -> str:

@@ -11,6 +11,7 @@ from bitkiln.passes.streamline import streamline
 
 from ._aten import RULES
 from ._lower import lower_counting
+from ._order import with_ordered_constants
 from ._program import Program
 from ._quant_program import decode_quantisers, is_quantised_program
 from ._quant_rules import QUANTISERS
@@ -33,7 +34,7 @@ def finish_quantised(program: Program, grids: Mapping[int, Grid] | None = None) 
     graph, folded_macs = _lower(program)
     if any(call.target in QUANTISERS for call in program.calls):
         graph = streamline(graph, grids or {})
-    graph = canonicalise(graph)
+    graph = with_ordered_constants(canonicalise(graph))
     if is_quantised(graph):
         exact_dtype(graph)  # raises if some accumulator is too wide to be evaluated exactly
     return graph, folded_macs

@@ -22,6 +22,7 @@ from bitkiln.passes.canonicalise import canonicalise
 
 from ._aten import KEPT, RULES
 from ._lower import lower_counting, wrong_dtype
+from ._order import with_ordered_constants
 from ._places import Site, is_layer, locations, plain_name
 from ._program import Argument, Call, Leaf, Program, ProgramInput, Ref, as_argument, complete
 from ._quant_program import is_quantised_program
@@ -73,7 +74,7 @@ def finish_counting(program: Program) -> Imported:
         return Imported(graph, program.parameters, folded_macs)
     graph, folded_macs = lower_counting(program, RULES)
     check_finite(graph)
-    return Imported(canonicalise(graph), program.parameters, folded_macs)
+    return Imported(with_ordered_constants(canonicalise(graph)), program.parameters, folded_macs)
 
 
 def export_module(module: nn.Module, input_shape: tuple[int, ...], model_file: Path | None = None) -> ExportedProgram:

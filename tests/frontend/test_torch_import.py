@@ -176,9 +176,9 @@ graph small
 %features.0.weight = const : f32[4,1,3,3]
 %features.0.bias = const : f32[4]
 %features.2.conv.weight = const : f32[4,4,3,3]
+%features.2.conv.bias = const : f32[4]
 %head.weight = const : f32[3,16]
 %head.bias = const : f32[3]
-%features.2.conv.bias = const : f32[4]
 %features.0 = conv2d(%x, %features.0.weight, %features.0.bias) : f32[1,4,4,4] @ "model.py":{features} "features.0"
 %features.1 = clip(%features.0) {{lo=0.0, hi=6.0}} : f32[1,4,4,4] @ "model.py":{features} "features.1"
 %features.2.conv = conv2d(%features.1, %features.2.conv.weight, %features.2.conv.bias) \
