@@ -75,9 +75,9 @@ def _check_pads(problem: Problem) -> None:
     for name, needed, available in needs:
         if needed > available:
             message = f"layer {problem.layer.name} has filter rows of {width} values, for which {name} of "
-            raise fail(
-                "pads-too-small", f"{message}{problem.accelerator.name} must be at least {needed}, not {available}"
-            )
+            detail = f"{message}{problem.accelerator.name} must be at least {needed}, not {available}"
+            hint = f"raise {name}; engines without scratch pads: systolic, vector, zero_skip"
+            raise fail("pads-too-small", detail, hint=hint)
 
 
 def all_sets(problem: Problem) -> Iterator[Sets]:

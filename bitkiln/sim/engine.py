@@ -108,7 +108,9 @@ def widths_of(layer: Layer, accelerator: Accelerator) -> Widths:
     )
     for what, needed, available in pairs:
         if needed is not None and needed > available:
-            raise unmappable(layer, accelerator, f"its {what} have {needed} bits, the accelerator's {available}")
+            why = f"its {what} have {needed} bits, the accelerator's {available}"
+            hint = f"all engines with {what.removesuffix('s')}_bits = {needed} in [numbers] can"
+            raise _refused(layer, accelerator, why, hint)
     return Widths(
         layer.weight_bits or numbers.weight_bits,
         layer.activation_bits or numbers.activation_bits,
@@ -125,11 +127,15 @@ def require_memories(accelerator: Accelerator) -> None:
             raise fail("bad-accelerator", message, hint=f'add one with holds = ["{operand.value}"]')
 
 
-def unmappable(layer: Layer, accelerator: Accelerator, why: str, engines: tuple[str, ...] = ()) -> ToolError:
+def unmappable(layer: Layer, accelerator: Accelerator, why: str, engines: tuple[str, ...]) -> ToolError:
     """Return the error for a layer that an engine cannot compute; `engines` are those that can."""
+    return _refused(layer, accelerator, why, f"engines that can: {', '.join(engines)}")
+
+
+def _refused(layer: Layer, accelerator: Accelerator, why: str, hint: str) -> ToolError:
     place = f" of {layer.place}" if layer.place else ""
     message = f"{accelerator.name} cannot compute the layer {layer.name}{place}: {why}"
-    return fail("unmappable-layer", message, hint=f"engines that can: {', '.join(engines)}" if engines else "")
+    return fail("unmappable-layer", message, hint=hint)
 
 
 def products(layer: Layer, accelerator: Accelerator, performed: int) -> tuple[Arithmetic, Arithmetic]:

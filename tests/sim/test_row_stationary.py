@@ -209,13 +209,15 @@ def test_a_mapping_may_be_slower_only_by_so_much(chip: Accelerator) -> None:
             {"activation_words": 8},
             convolution(31, 3, 4, 11),
             "error[pads-too-small]: layer conv has filter rows of 11 values, for which activation_words of eyeriss-like"
-            " must be at least 11, not 8",
+            " must be at least 11, not 8\n"
+            "  help: raise activation_words; engines without scratch pads: systolic, vector, zero_skip",
         ),
         (
             {"shared_words": 6},
             convolution(31, 3, 4, 3),
             "error[pads-too-small]: layer conv has filter rows of 3 values, for which shared_words of eyeriss-like must"
-            " be at least 7, not 6",
+            " be at least 7, not 6\n"
+            "  help: raise shared_words; engines without scratch pads: systolic, vector, zero_skip",
         ),
     ],
 )

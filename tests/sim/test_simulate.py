@@ -247,7 +247,7 @@ def test_operands_wider_than_the_multipliers() -> None:
         alone(layer, find_accelerator("systolic-32"))
     assert str(error.value) == (
         "error[unmappable-layer]: systolic-32 cannot compute the layer fc6 of model.py:9 (fc6): its weights have 16 "
-        "bits, the accelerator's 8"
+        "bits, the accelerator's 8\n  help: all engines with weight_bits = 16 in [numbers] can"
     )
 
 
