@@ -45,6 +45,7 @@ from bitkiln.ir.ops import (
 )
 
 MOST_SIZE, MOST_CHANNELS = 8, 8
+_FEW_WEIGHTS = ((-1, 1), (-1, 0, 1), (-16, -2, 0, 1, 4), (-90, 7, 55))
 
 
 class StepKind(Enum):
@@ -189,9 +190,9 @@ class _Layers:
         return frac
 
     def _weights(self, name: str, shape: tuple[int, ...]) -> str:
-        """Weights of all kinds: codes, signs, three values, or codes of which few are left."""
-        values, share = self.rng.choice([(None, 1.0), (None, 1.0), (None, 0.15), ((-1, 1), 1.0), ((-1, 0, 1), 1.0)])
-        bits = self.rng.randint(3, 8) if values is None else 2
+        """Weights of all kinds: any codes, all or few left, or drawn from few."""
+        values, share = self.rng.choice([(None, 1.0), (None, 1.0), (None, 0.15), *((few, 1.0) for few in _FEW_WEIGHTS)])
+        bits = self.rng.randint(3, 8) if values is None else 8
         low = -(1 << (bits - 1))
         count = math.prod(shape)
         codes = [self.rng.choice(values) if values else self.rng.randint(low, -low - 1) for _ in range(count)]

@@ -21,6 +21,9 @@ from ._sparse import MOST_ELEMENTS, SparseCost, pays_sparse, sparse_unit
 
 MIN_BLOCK_BITS = 1024
 MIN_BLOCK_WORDS = 32
+MOST_CODES = 16
+"""Of so many codes a lane's table takes one LUT a bit."""
+
 COUNTS_A_MULTIPLIER = 32
 SIGNS_A_MULTIPLIER = 8
 """How many XNOR products, or additions and subtractions, take the LUTs of one multiplier of 8 bits by 8."""
@@ -119,7 +122,7 @@ class ProductLayer(Layer):
         products = folding.pe * folding.simd
         if self.is_multiplied:
             return products
-        is_count = self.operand.bipolar and self.weight_code is not WeightCode.INTEGER
+        is_count = self.operand.bipolar and self.weight_code in (WeightCode.BIPOLAR, WeightCode.TERNARY)
         return -(-products // (COUNTS_A_MULTIPLIER if is_count else SIGNS_A_MULTIPLIER))
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:
@@ -143,7 +146,7 @@ class ProductLayer(Layer):
             shift=self.shift,
             multiplier=self.multiplier or Multiplier.DSP,
             storage=self.storage or self._usual_storage(folding),
-            weight_code=self.weight_code,
+            weight_code=self._stored_code(folding),
             input_bipolar=self.operand.bipolar,
             output_bipolar=self.place.output.bipolar,
             thresholds=self.thresholds,
@@ -153,6 +156,15 @@ class ProductLayer(Layer):
             return (("", product),)
         pad_code = self.operand.lo if self.operand.bipolar else 0
         return ((".window", self.geometry.window(folding.simd, self.groups, self.input, pad_code)), ("", product))
+
+    def _stored_code(self, folding: Folding) -> WeightCode:
+        """Integers that are few distinct codes are stored as indices, if a memory gets smaller by that."""
+        is_integer = self.weight_code is WeightCode.INTEGER and not self.is_sparse
+        if not is_integer or (self.storage or self._usual_storage(folding)) is not Storage.BLOCK:
+            return self.weight_code
+        codes = len(np.unique(self.weights))
+        is_small = max(1, (codes - 1).bit_length()) < self.weight_bits and codes <= MOST_CODES
+        return WeightCode.CODEBOOK if is_small else self.weight_code
 
     def _usual_storage(self, folding: Folding) -> Storage:
         """Block RAM pays from some words and bits on; below that its blocks would stay nearly empty."""
@@ -228,7 +240,7 @@ def _product(
     rounded = bias + np.array([1 << (s - 1) if s > 0 else 0 for s in shift] or [0], np.int64)
     lo, hi = product_range(torch.from_numpy(weight), torch.from_numpy(rounded), around.input_range)
     accumulator = Int.holding(lo, hi, signed=True)
-    weight_code, weight_bits = _weight_code(graph, node.args[1])
+    weight_code, weight_bits = _weight_code(graph, node.args[1], around.input)
     wanted, thresholds = around.ending, None
     if isinstance(wanted, Comparison):
         # What no sum reaches is as good as what the largest does not reach: thresholds stay as narrow as sums.
@@ -256,15 +268,19 @@ def _product(
     )
 
 
-def _weight_code(graph: Graph, name: str) -> tuple[WeightCode, int]:
-    """What the codes of a weight are, whatever its format could hold, and the bits to store one."""
-    number, found = graph.types[name].number, set(graph.const[name].data.unique().tolist())
+def _weight_code(graph: Graph, name: str, source: Format) -> tuple[WeightCode, int]:
+    """What the codes of a weight are, whatever its format could hold, and the bits of one."""
+    number, codes = graph.types[name].number, _codes(graph, name)
     assert isinstance(number, Int)
+    found = set(np.unique(codes).tolist())
     if found <= {-1, 1}:
         return WeightCode.BIPOLAR, 1
     if found <= {-1, 0, 1}:
         return WeightCode.TERNARY, 2
-    return WeightCode.INTEGER, number.bits + (not number.signed)  # the unit's weights are signed
+    bits = number.bits + (not number.signed)  # the unit's weights are signed
+    are_powers = all(abs(code) & (abs(code) - 1) == 0 for code in found)
+    is_power = are_powers and not source.bipolar and not pays_sparse(codes.reshape(len(codes), -1))
+    return (WeightCode.POWER if is_power else WeightCode.INTEGER), bits
 
 
 def _shifts(around: Surroundings, channels: Codes) -> tuple[int, ...]:

@@ -154,7 +154,7 @@ def _constants(unit: MatrixVector) -> list[Access]:
     rounds = unit.groups * unit.row_folds
     words = rounds * unit.column_folds
     if words > 1:
-        width = unit.pe * unit.simd * unit.weight_bits
+        width = unit.pe * unit.simd * unit.stored_bits
         memory = Memory("weights", Level.SRAM, Role.WEIGHTS, words * width, width)
         accesses.append(Access(memory, reads=unit.steps, writes=0))
     if rounds > 1:

@@ -42,7 +42,7 @@ def test_plan_computes_what_the_graph_computes(seed: int) -> None:
 def test_random_networks_meet_every_kind_of_product() -> None:
     plans = [schedule(binary_graph(seed), PlanOptions()) for seed in range(60)]
     units = [stage.unit for plan in plans for stage in plan.stages]
-    assert {unit.products for unit in units if isinstance(unit, MatrixVector)} == set(Products)
+    assert {unit.products for unit in units if isinstance(unit, MatrixVector)} == set(Products) - {Products.SHIFT}
     assert any(isinstance(unit, ThresholdStream) for unit in units)
     assert any(beat.bipolar for unit in units for beat in unit.outputs)
 

@@ -53,7 +53,7 @@ def _offset(unit: MatrixVector) -> Rows:
             offset = -np.abs(unit.weights).sum(1)
         case Products.SELECT:
             offset = -unit.weights.sum(1)
-        case Products.SIGN:
+        case Products.SIGN | Products.SHIFT:
             offset = (unit.weights < 0).sum(1)
         case Products.MULTIPLY:
             pass
@@ -77,11 +77,11 @@ def _term_sums(unit: MatrixVector) -> tuple[Rows, Rows]:
             return np.zeros(len(weights), np.int64), np.abs(weights).sum(1)
         case Products.SELECT:
             return np.minimum(weights, 0).sum(1), np.maximum(weights, 0).sum(1)
-        case Products.SIGN:
+        case Products.SIGN | Products.SHIFT:
             lo, hi = Beat(1, unit.input_bits, unit.input_signed).code_range
-            plain, inverted = (weights > 0).sum(1), (weights < 0).sum(1)
-            low = plain * min(lo, 0) + inverted * min(-hi - 1, 0)
-            return low, plain * max(hi, 0) + inverted * max(-lo - 1, 0)
+            plain, inverted = np.maximum(weights, 0).sum(1), np.maximum(-weights, 0).sum(1)
+            low = plain * min(lo, 0) - inverted * max(hi, 0) - (weights < 0).sum(1)
+            return low, plain * max(hi, 0) - inverted * min(lo, 0)
         case Products.MULTIPLY:
             raise AssertionError("the unit says how wide these are")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 
 from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode, count_stages
 
@@ -33,6 +34,8 @@ def _term(unit: MatrixVector, x: Value, weight: Value) -> Value:
             return _match(x, weight, is_ternary)
         case Products.SIGN:
             return _signed(x, weight, is_ternary)
+        case Products.SHIFT:
+            return _shifted(unit, x, weight)
         case Products.SELECT:
             return Mux(x[0], weight, 0)
 
@@ -48,6 +51,18 @@ def _signed(x: Value, weight: Value, is_ternary: bool) -> Value:
     is_negative = weight[1] if is_ternary else ~weight[0]
     inverted = wide ^ is_negative.replicate(len(wide))
     return (inverted & weight[0].replicate(len(wide)) if is_ternary else inverted).as_signed()
+
+
+def _shifted(unit: MatrixVector, x: Value, weight: Value) -> Value:
+    """x times a power of two, inverted if the sign above the exponent says so; 0 for an exponent of 0."""
+    most = int(np.abs(unit.weights).max()).bit_length()
+    exponent, is_negative = weight[:-1], weight[-1]
+    bits = len(x) + most
+    placed: Value = Const(0, signed(bits))
+    for number in range(1, most + 1):
+        wide = Cat(Const(0, number - 1), x, (x[-1] if x.shape().signed else Const(0, 1)).replicate(bits - len(x)))
+        placed = Mux(exponent == number, wide[:bits].as_signed(), placed)
+    return (placed ^ is_negative.replicate(bits))[:bits].as_signed()
 
 
 def _tree(m: Module, terms: Sequence[Value], stages: int, p: int) -> Value:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib.memory import Memory
+from numpy.typing import NDArray
 
 from bitkiln.ir import Stream
 from bitkiln.ir.units import MatrixVector, Storage, WeightCode
 
 from ._accumulation import Accumulation
 from ._endings import Ending, RowField, joined, row_word
-from ._parts import UnitComponent, delayed, lanes, loop_nest, packed, registered
+from ._parts import UnitComponent, delayed, lanes, loop_nest, packed, registered, table
 from ._products import summed_products
 
 
@@ -69,11 +71,11 @@ class MatrixVectorRtl(UnitComponent):
     def _weights(self, m: Module, go: Signal) -> list[Value]:
         """The weights of a step two cycles later, lane p * SIMD + s for row p and column s."""
         unit = self.unit
-        words, is_integer = weight_words(unit), unit.weight_code is WeightCode.INTEGER
+        words = weight_words(unit)
         style = "block" if unit.storage is Storage.BLOCK else "logic"
-        width = unit.pe * unit.simd * unit.weight_bits
+        width = unit.pe * unit.simd * unit.stored_bits
         if len(words) == 1:
-            return lanes(Const(words[0], width), unit.weight_bits, is_integer)
+            return self._decoded(m, lanes(Const(words[0], width), unit.stored_bits, False))
         m.submodules.weights = memory = Memory(
             shape=unsigned(width), depth=len(words), init=words, attrs={"rom_style": style, "ram_style": style}
         )
@@ -82,7 +84,24 @@ class MatrixVectorRtl(UnitComponent):
         m.d.comb += read.addr.eq(address)
         with m.If(go):
             m.d.sync += address.eq(Mux(address == len(words) - 1, 0, address + 1))
-        return lanes(registered(m, read.data, "weight"), unit.weight_bits, is_integer)
+        stored = self._decoded(m, lanes(read.data, unit.stored_bits, False))
+        return [registered(m, weight, f"weight_{n}") for n, weight in enumerate(stored)]
+
+    def _decoded(self, m: Module, stored: list[Value]) -> list[Value]:
+        """Codes of integer weights; others stay as they are stored."""
+        unit = self.unit
+        match unit.weight_code:
+            case WeightCode.INTEGER:
+                return [weight.as_signed() for weight in stored]
+            case WeightCode.CODEBOOK:
+                return [self._looked_up(m, weight, n) for n, weight in enumerate(stored)]
+            case WeightCode.BIPOLAR | WeightCode.TERNARY | WeightCode.POWER:
+                return stored
+
+    def _looked_up(self, m: Module, stored: Value, lane: int) -> Value:
+        index, code = Signal(len(stored), name=f"index_{lane}"), Signal(signed(self.unit.weight_bits))
+        m.d.comb += [index.eq(stored), code.eq(table(m, index, self.unit.codebook, f"code_{lane}"))]
+        return code
 
     def _accumulate(
         self, m: Module, sums: list[Value], flags: tuple[Value, Value, Value], ending: Ending
@@ -132,6 +151,20 @@ class MatrixVectorRtl(UnitComponent):
 def weight_words(unit: MatrixVector) -> list[int]:
     """Memory words in the order of the steps: group, row fold, column fold; lane p * SIMD + s from the lowest bits."""
     shape = (unit.groups * unit.row_folds, unit.pe, unit.column_folds, unit.simd)
-    codes = (unit.weights + 1) >> 1 if unit.weight_code is WeightCode.BIPOLAR else unit.weights
-    folded = codes.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, unit.pe * unit.simd)
-    return [joined(row, unit.weight_bits) for row in folded.tolist()]
+    folded = _stored(unit).reshape(shape).transpose(0, 2, 1, 3).reshape(-1, unit.pe * unit.simd)
+    return [joined(row, unit.stored_bits) for row in folded.tolist()]
+
+
+def _stored(unit: MatrixVector) -> NDArray[np.int64]:
+    """What the memory holds for each weight."""
+    match unit.weight_code:
+        case WeightCode.INTEGER | WeightCode.TERNARY:
+            return unit.weights
+        case WeightCode.BIPOLAR:
+            return (unit.weights + 1) >> 1
+        case WeightCode.CODEBOOK:
+            return np.searchsorted(np.array(unit.codebook), unit.weights)
+        case WeightCode.POWER:
+            _, exponents = np.frexp(np.abs(unit.weights))  # 0 for a weight of 0
+            signs = (unit.weights < 0).astype(np.int64)
+            return exponents.astype(np.int64) | signs << unit.exponent_bits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -31,11 +32,14 @@ class Storage(Enum):
 
 
 class WeightCode(Enum):
-    """Which weights there are, and so how they are stored: in `weight_bits` bits, as 0 or 1 for -1 or 1, or as two
-    bits (sign and mask) for -1, 0 and 1.
+    """Which weights there are, and so how they are stored: in `weight_bits` bits; as 0 or 1 for -1 or 1; as two bits
+    (sign and mask) for -1, 0 and 1; as sign and exponent of 0 and powers of two (INQ, Zhou et al. 2017); or as an index
+    of the few codes that occur.
     """
 
     INTEGER = "integer"
+    CODEBOOK = "codebook"
+    POWER = "power"
     BIPOLAR = "bipolar"
     TERNARY = "ternary"
 
@@ -44,12 +48,14 @@ class Products(Enum):
     """How a step's products are made, by what input and weights are.
 
     MULTIPLY: integers with integers. COUNT: bipolar with bipolar or ternary; XNOR, mask and count the ones. SIGN:
-    integers with bipolar or ternary; invert or clear the input. SELECT: bipolar with integers; clear the weight.
+    integers with bipolar or ternary; invert or clear the input. SHIFT: integers with powers of two. SELECT: bipolar
+    with integers; clear the weight.
     """
 
     MULTIPLY = "multiply"
     COUNT = "count"
     SIGN = "sign"
+    SHIFT = "shift"
     SELECT = "select"
 
 
@@ -99,6 +105,7 @@ class MatrixVector(Unit):
 
     def __post_init__(self) -> None:
         assert not (self.shift and self.thresholds), "one ending"
+        assert not (self.input_bipolar and self.weight_code is WeightCode.POWER), "signs select integers"
         for name, size, fold in (("pe", self.rows, self.pe), ("simd", self.columns, self.simd)):
             if fold < 1 or size % fold:
                 legal = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
@@ -119,10 +126,34 @@ class MatrixVector(Unit):
 
     @property
     def products(self) -> Products:
-        is_integer = self.weight_code is WeightCode.INTEGER
-        if self.input_bipolar:
-            return Products.SELECT if is_integer else Products.COUNT
-        return Products.MULTIPLY if is_integer else Products.SIGN
+        match self.weight_code:
+            case WeightCode.INTEGER | WeightCode.CODEBOOK:
+                return Products.SELECT if self.input_bipolar else Products.MULTIPLY
+            case WeightCode.BIPOLAR | WeightCode.TERNARY:
+                return Products.COUNT if self.input_bipolar else Products.SIGN
+            case WeightCode.POWER:
+                return Products.SHIFT
+
+    @cached_property
+    def codebook(self) -> tuple[int, ...]:
+        """The codes that occur, rising."""
+        return tuple(np.unique(self.weights).tolist())
+
+    @property
+    def exponent_bits(self) -> int:
+        """Bits of a stored exponent plus one, 0 being a weight of 0."""
+        return max(1, int(np.abs(self.weights).max()).bit_length().bit_length())
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of a weight in its memory."""
+        match self.weight_code:
+            case WeightCode.CODEBOOK:
+                return max(1, (len(self.codebook) - 1).bit_length())
+            case WeightCode.POWER:
+                return 1 + self.exponent_bits
+            case WeightCode.INTEGER | WeightCode.BIPOLAR | WeightCode.TERNARY:
+                return self.weight_bits
 
     @property
     def tree_stages(self) -> int:
@@ -158,7 +189,7 @@ class MatrixVector(Unit):
 
     @property
     def weight_memory_bits(self) -> int:
-        return self.weights.size * self.weight_bits
+        return self.weights.size * self.stored_bits
 
     def timing(self) -> tuple[Process, ...]:
         folds, rounds = self.column_folds, self.row_folds

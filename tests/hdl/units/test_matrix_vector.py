@@ -18,6 +18,7 @@ def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
     groups, pe, simd = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
     rows, columns = pe * draw(st.integers(1, 3)), simd * draw(st.integers(1, 3))
     weight_bits, is_scaled = draw(st.integers(2, 8)), draw(st.booleans())
+    weight_code = draw(st.sampled_from([WeightCode.INTEGER, WeightCode.CODEBOOK]))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
     shifts = draw(st.sampled_from([(3,), (2, 5), (4, -1, 3)]))
     return MatrixVector(
@@ -40,6 +41,7 @@ def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
         shift=tuple(int(rng.choice(shifts)) for _ in range(groups * rows)) if is_scaled else (),
         multiplier=draw(st.sampled_from(Multiplier)),
         storage=draw(st.sampled_from(Storage)),
+        weight_code=weight_code,
     )
 
 
@@ -49,12 +51,16 @@ def sign_vectors(draw: st.DrawFn) -> MatrixVector:
     groups, pe, simd = draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 17))
     rows, columns = pe * draw(st.integers(1, 3)), simd * draw(st.integers(1, 3))
     input_bipolar = draw(st.booleans())
-    weight_code = draw(st.sampled_from(WeightCode if input_bipolar else [WeightCode.BIPOLAR, WeightCode.TERNARY]))
+    few = [WeightCode.BIPOLAR, WeightCode.TERNARY]
+    others = [WeightCode.INTEGER, WeightCode.CODEBOOK] if input_bipolar else [WeightCode.POWER]
+    weight_code = draw(st.sampled_from([*few, *others]))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
     weights = {
         WeightCode.BIPOLAR: 2 * rng.integers(0, 2, (groups * rows, columns)) - 1,
         WeightCode.TERNARY: rng.integers(-1, 2, (groups * rows, columns)),
         WeightCode.INTEGER: rng.integers(-8, 8, (groups * rows, columns)),
+        WeightCode.CODEBOOK: rng.choice([-7, -1, 4], (groups * rows, columns)),
+        WeightCode.POWER: rng.choice([-8, -2, -1, 0, 1, 4], (groups * rows, columns)),
     }[weight_code]
     count = draw(st.integers(0, 3))
     levels = np.sort(rng.integers(-columns, columns + 1, (groups * rows, count)), 1)
@@ -73,7 +79,7 @@ def sign_vectors(draw: st.DrawFn) -> MatrixVector:
         simd=simd,
         input_bits=1 if input_bipolar else draw(st.integers(1, 4)),
         input_signed=not input_bipolar and draw(st.booleans()),
-        weight_bits={WeightCode.BIPOLAR: 1, WeightCode.TERNARY: 2, WeightCode.INTEGER: 4}[weight_code],
+        weight_bits={WeightCode.BIPOLAR: 1, WeightCode.TERNARY: 2}.get(weight_code, 4),
         accumulator_bits=16,
         bits=bits,
         signed=not is_bipolar,
