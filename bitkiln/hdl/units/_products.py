@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 
-from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode, count_stages
+from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode
 
 from ._parts import registered
 
@@ -19,7 +19,7 @@ def summed_products(m: Module, unit: MatrixVector, x: list[Value], weights: list
         row = weights[p * unit.simd : (p + 1) * unit.simd]
         terms = [_term(unit, value, weight) for value, weight in zip(x, row, strict=True)]
         if unit.products is Products.COUNT:
-            sums.append(counted(m, terms, count_stages(unit.simd), f"count_{p}"))
+            sums.append(counted(m, terms, f"count_{p}"))
         else:
             sums.append(_tree(m, terms, unit.tree_stages, p))
     return sums
@@ -73,25 +73,28 @@ def _tree(m: Module, terms: Sequence[Value], stages: int, p: int) -> Value:
     return terms[0]
 
 
-def counted(m: Module, bits: Sequence[Value], stages: int, name: str) -> Value:
-    """Return how many of `bits` are 1, `stages` cycles later, at least `count_stages(len(bits))`.
+def counted(m: Module, bits: Sequence[Value], name: str) -> Value:
+    """Return how many of `bits` are 1, `count_stages(len(bits))` cycles later.
 
-    Up to three bits are one number. Above that two halves are added with the bit in the middle as the carry, so that
-    a sum of 2**k - 1 bits has no more than k bits.
+    Each rank takes three bits of a weight to one of the same weight and one of twice that; the last adds what is left.
     """
-    if len(bits) <= 3:
-        value: Value = registered(m, sum(bits[1:], bits[0])[: len(bits).bit_length()], f"{name}_{stages}")
-        for stage in range(stages - 1):
-            value = registered(m, value, f"{name}_{stage}")
-        return value
-    half = len(bits) // 2
-    low = counted(m, bits[:half], stages - 1, f"{name}l")
-    high = counted(m, bits[half : 2 * half], stages - 1, f"{name}h")
-    if len(bits) % 2 == 0:
-        return registered(m, (low + high)[: len(bits).bit_length()], f"{name}_{stages}")
-    carry = counted(m, bits[-1:], stages - 1, f"{name}c")
-    total = Cat(Const(1, 1), low) + Cat(carry, high)
-    return registered(m, total[1 : 1 + len(bits).bit_length()], f"{name}_{stages}")
+    columns, rank = [list(bits)], 0
+    while max(len(column) for column in columns) > 2:
+        following: list[list[Value]] = [[] for _ in range(len(columns) + 1)]
+        for weight, column in enumerate(columns):
+            for n in range(0, len(column) // 3 * 3, 3):
+                a, b, c = column[n : n + 3]
+                parity = a ^ b
+                following[weight].append(registered(m, parity ^ c, f"{name}_{rank}_{weight}_{n}_sum"))
+                following[weight + 1].append(registered(m, Mux(parity, c, a), f"{name}_{rank}_{weight}_{n}_carry"))
+            for n in range(len(column) // 3 * 3, len(column)):
+                following[weight].append(registered(m, column[n], f"{name}_{rank}_{weight}_{n}"))
+        columns, rank = [column for column in following if column], rank + 1
+    low = Cat(*(column[0] for column in columns))
+    if rank and max(len(column) for column in columns) == 1:
+        return low
+    high = Cat(*(column[1] if len(column) > 1 else Const(0, 1) for column in columns))
+    return registered(m, (low + high)[: len(bits).bit_length()], f"{name}_total")
 
 
 def lut_product(x: Value, weight: Value) -> Value:

@@ -60,8 +60,15 @@ class Products(Enum):
 
 
 def count_stages(bits: int) -> int:
-    """Register ranks of the tree that counts ones: three bits to a number, then two numbers and a bit to one."""
-    return 1 if bits <= 3 else 1 + count_stages(bits // 2)
+    """Register ranks of the tree that counts ones: ranks of full adders while some weight has more than two bits, then
+    one addition (Wallace, 1964).
+    """
+    heights, stages = [bits], 0
+    while max(heights) > 2:
+        sums, carries = [h // 3 + h % 3 for h in heights], [h // 3 for h in heights]
+        heights = [a + b for a, b in zip([*sums, 0], [0, *carries], strict=True)]
+        stages += 1
+    return stages + (max(heights) == 2 or stages == 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,108 @@
+"""Proofs by induction (yosys' SAT solver): small circuits equal their definitions for all inputs, in every cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
+
+from amaranth.back import rtlil
+from amaranth.hdl import Const, Elaboratable, Module, Signal, Value
+
+from bitkiln.hdl.toolchain import YOSYS
+from bitkiln.hdl.units._parts import delayed, rescaled
+from bitkiln.hdl.units._products import counted, lut_product
+from bitkiln.ir import ToolError
+from bitkiln.ir.units import Rescale, count_stages
+
+PROOF = (
+    "read_rtlil top.il; hierarchy -top top; proc -norom; flatten; opt_clean; "
+    "sat -verify -tempinduct -prove bad 0 -set-init-zero -seq 1 top"
+)
+
+Circuit = Callable[[Module, Signal], tuple[Value, Value]]
+"""Adds two circuits of an input that should be equal."""
+
+
+class Comparison(Elaboratable):
+    """`bad` while they differ."""
+
+    def __init__(self, bits: int, circuit: Circuit) -> None:
+        self.x, self.bad, self.circuit = Signal(bits, name="x"), Signal(name="bad"), circuit
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        found, expected = self.circuit(m, self.x)
+        m.d.comb += self.bad.eq(found != expected)
+        return m
+
+
+def prove(bits: int, circuit: Circuit, folder: Path) -> None:
+    """Raise ToolError `tool-failed` if the circuits can differ."""
+    top = Comparison(bits, circuit)
+    (folder / "top.il").write_text(rtlil.convert(top, name="top", ports=[top.x, top.bad], emit_src=False))
+    YOSYS.run(("-q", "-p", PROOF), folder)
+
+
+def table(m: Module, x: Signal, values: list[int], bits: int, delay: int) -> Value:
+    """values[x], `delay` cycles later."""
+    result = Signal(bits)
+    with m.Switch(x):
+        for number, value in enumerate(values):
+            with m.Case(number):
+                m.d.comb += result.eq(value)
+    return delayed(m, result, delay, "expected")
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys")
+@pytest.mark.parametrize("bits", [1, 2, 3, 5, 8, 12])
+def test_count(bits: int, tmp_path: Path) -> None:
+    def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
+        total = sum((bit for bit in list(x)[1:]), x[0])
+        return counted(m, list(x), "count"), delayed(m, total, count_stages(bits), "expected")
+
+    prove(bits, circuit, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys")
+@pytest.mark.parametrize(
+    "how", [Rescale(5, True, -16, 11, 3), Rescale(4, False, 0, 15, 5, 7), Rescale(8, True, -99, 99, -1)]
+)
+def test_requantise(how: Rescale, tmp_path: Path) -> None:
+    """All 256 codes, against a table that NumPy made."""
+    codes = np.arange(256)
+    codes = np.where(codes >= 128, codes - 256, codes) * how.multiplier + how.half
+    expected = np.clip(np.floor_divide(codes, 1 << how.shift) if how.shift > 0 else codes * 2, how.lo, how.hi)
+
+    def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
+        found = rescaled(m, x.as_signed(), how, "x")
+        # Registers are 0 at the beginning, so that only what has been shifted in counts.
+        is_in = delayed(m, Const(1), Rescale.LATENCY, "is_in")
+        wanted = table(m, x, [int(code) & 255 for code in expected], 8, Rescale.LATENCY).as_signed()
+        return found & is_in.replicate(8).as_signed(), wanted & is_in.replicate(8).as_signed()
+
+    prove(8, circuit, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys")
+def test_product_of_partial_products(tmp_path: Path) -> None:
+    def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
+        a, b = x[:5].as_signed(), x[5:].as_signed()
+        return lut_product(a, b), a * b
+
+    prove(9, circuit, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys")
+def test_what_is_wrong_is_not_proved(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="Called with -verify and proof did fail!"):
+        prove(4, lambda m, x: (x, x & 7), tmp_path)
