@@ -1,4 +1,4 @@
-"""Eyeriss: the measured chip (JSSC 2017, Table V) and the first paper's energies (ISCA 2016, Fig. 10), and the engine.
+"""Eyeriss: the measured chip (JSSC 2017, Tables V, VI), the first paper's energies (ISCA 2016, Fig. 10), the engine.
 
     python benchmarks/eyeriss_published.py
 
@@ -23,7 +23,7 @@ from bitkiln.sim.simulate import simulate
 from bitkiln.sim.technologies import find_technology
 from bitkiln.sim.workload import Layer, LayerKind, Workload
 
-PUBLISHED = Path(__file__).parent / "published" / "eyeriss_alexnet_batch4.csv"
+PUBLISHED = Path(__file__).parent / "published"
 
 ISCA_2016 = {
     "conv1": (1.69, 2.46, 6.75),
@@ -58,17 +58,26 @@ def layer(name: str, batch: int) -> Layer:
     return Layer(name, kind, size, size, channels, filters, kernels, strides, groups=groups, batch=batch)
 
 
-def chip() -> Table:
-    """Processing time, active cells and DRAM traffic of the chip, batch 4."""
-    with PUBLISHED.open() as file:
+def vgg_layer(name: str) -> Layer:
+    """Return a layer of VGG-16, batch 3; the name says its block."""
+    block, number = int(name[4]), int(name[6])
+    size, filters = 448 >> block, min(512, 32 << block)
+    channels = 3 if name == "conv1-1" else filters // 2 if number == 1 and block < 5 else filters
+    pads = ((1, 1), (1, 1))
+    return Layer(name, LayerKind.CONVOLUTION, size, size, channels, filters, (3, 3), padding=pads, batch=3)
+
+
+def chip(file_name: str, layers: list[Layer]) -> Table:
+    """Processing time, active cells and DRAM traffic of the chip."""
+    with (PUBLISHED / file_name).open() as file:
         rows = [row for row in csv.DictReader(file) if row["layer"] != "Total"]
     kept = [1 - float(row["zeros_ifmap_pct"]) / 100 for row in rows]
-    layers = [
-        replace(layer(row["layer"].lower(), 4), given_activation_density=density, given_output_density=following)
-        for row, density, following in zip(rows, kept, [*kept[1:], None], strict=True)
+    given = [
+        replace(layer, given_activation_density=density, given_output_density=following)
+        for layer, density, following in zip(layers, kept, [*kept[1:], None], strict=True)
     ]
     accelerator = find_accelerator("eyeriss-like")
-    found = simulate(Workload("alexnet", tuple(layers), 4), accelerator, find_technology("65nm"))
+    found = simulate(Workload("network", tuple(given), layers[0].batch), accelerator, find_technology("65nm"))
     table = Table(
         "layer", "GMAC", "cells", "processing ms", "error", "total ms", "DRAM MB", "error", "buffer MB", "mapping"
     )
@@ -112,7 +121,11 @@ def first_paper() -> Table:
 def main() -> None:
     """Print both tables; a cell is simulated/printed."""
     console = Console(width=160)
-    console.print("the chip, batch 4, simulated/printed", chip())
+    alexnet = [layer(f"conv{number}", 4) for number in range(1, 6)]
+    console.print("the chip, AlexNet, batch 4, simulated/printed", chip("eyeriss_alexnet_batch4.csv", alexnet))
+    counts = (2, 2, 3, 3, 3)
+    vgg16 = [vgg_layer(f"conv{block}-{number}") for block in range(1, 6) for number in range(1, counts[block - 1] + 1)]
+    console.print("the chip, VGG-16, batch 3, simulated/printed", chip("eyeriss_vgg16_batch3.csv", vgg16))
     console.print("the first paper, batch 16, 1e9 multiply-accumulates, simulated/printed", first_paper())
 
 

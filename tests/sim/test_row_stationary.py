@@ -87,6 +87,30 @@ def test_the_chip_as_measured(
     assert run.bytes(Level.DRAM) / 1e6 == pytest.approx(row["dram_MB"], rel=0.3)
 
 
+def test_the_chip_on_vgg16(chip: Accelerator) -> None:
+    """Table VI there, batch 3: products exact, DRAM within 15 %. Cells in blocks 1 to 3, and times, are not met."""
+    with (PUBLISHED.parent / "eyeriss_vgg16_batch3.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["layer"] != "Total"]
+    sizes = [(224, 3, 64), (224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256, 256)]
+    sizes += [(56, 256, 256), (28, 256, 512), *[(28, 512, 512)] * 2, *[(14, 512, 512)] * 3]
+    kept = [1 - float(row["zeros_ifmap_pct"]) / 100 for row in rows]
+    found = [
+        replace(
+            convolution(size, channels, filters, 3, padding=1, batch=3),
+            name=row["layer"],
+            given_activation_density=density,
+            given_output_density=following,
+        )
+        for row, (size, channels, filters), density, following in zip(rows, sizes, kept, [*kept[1:], None], strict=True)
+    ]
+    runs = simulate(Workload("vgg16", tuple(found), 3), chip, find_technology("65nm")).runs
+    for row, run in zip(rows, runs, strict=True):
+        assert round(run.layer.macs / 1e9, 2) == float(row["MACs_G"])
+        assert run.bytes(Level.DRAM) / 1e6 == pytest.approx(float(row["dram_MB"]), rel=0.15)
+    assert [cells(run) for run in runs[7:]] == [168] * 6
+    assert sum(run.bytes(Level.DRAM) for run in runs) / 1e6 == pytest.approx(321.1, rel=0.02)
+
+
 def test_mappings_are_those_of_the_chip(measured: Simulation) -> None:
     """Table III there: m, n and e of every layer; several p, q, r and t move as little to and from the buffer."""
     mappings = [run.mapping.split("; ")[0] for run in measured.runs]
