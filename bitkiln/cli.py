@@ -329,6 +329,7 @@ def _plan_arguments(verb: argparse.ArgumentParser, graph: str = "quantised graph
 def _folding_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--max-multipliers", type=int, help="budget for the automatic folding")
     verb.add_argument("--target-interval", type=int, help="cycles an image to reach with the fewest multipliers")
+    verb.add_argument("--frames-per-second", type=float, help="the same as images a second at the clock")
     verb.add_argument("--dsp", type=int, help="how many multipliers may be DSP blocks")
     verb.add_argument("--clock-mhz", type=float, help="clock for rates (default: 12, or the board's)")
 

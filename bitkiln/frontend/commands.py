@@ -248,6 +248,7 @@ def plan_from(arguments: argparse.Namespace, clock_mhz: float | None = None) -> 
     given = {
         "max_multipliers": arguments.max_multipliers,
         "target_interval": arguments.target_interval,
+        "frames_per_second": arguments.frames_per_second,
         "dsp": arguments.dsp,
         "clock_mhz": clock_mhz if arguments.clock_mhz is None else arguments.clock_mhz,
     }

@@ -53,7 +53,7 @@ def fold(lowered: Lowered, options: PlanOptions) -> list[tuple[Layer, Folding]]:
     """
     choices = _by_hand(lowered.layers, options.layers)
     budget = _budget(choices, options)
-    interval = _interval(lowered, choices, budget, options.target_interval)
+    interval = _interval(lowered, choices, budget, options)
     best = _cheapest(lowered, choices, interval, RESIZE_COST)
     if best is None or best.multipliers > budget:
         best = _cheapest(lowered, choices, interval, 0)
@@ -118,7 +118,7 @@ def _illegal(layer: Layer, what: str, legal: str) -> ToolError:
 def _budget(choices: Sequence[_Choices], options: PlanOptions) -> int | float:
     least = sum(min(option.multipliers for option in choice.options) for choice in choices)
     if options.max_multipliers is None:
-        return math.inf if options.target_interval is not None else max(DEFAULT_MULTIPLIERS, least)
+        return math.inf if options.interval_goal is not None else max(DEFAULT_MULTIPLIERS, least)
     if options.max_multipliers < least:
         raise fail(
             "bad-folding",
@@ -128,8 +128,9 @@ def _budget(choices: Sequence[_Choices], options: PlanOptions) -> int | float:
     return options.max_multipliers
 
 
-def _interval(lowered: Lowered, choices: Sequence[_Choices], budget: int | float, target: int | None) -> int:
-    """The interval to fold for: the user's target, or the least that the budget allows."""
+def _interval(lowered: Lowered, choices: Sequence[_Choices], budget: int | float, options: PlanOptions) -> int:
+    """The interval to fold for: the user's goal, or the least that the budget allows."""
+    target = options.interval_goal
 
     def may_do(interval: int) -> bool:
         least = [min((o.multipliers for o in choice.within(interval)), default=math.inf) for choice in choices]
@@ -147,13 +148,23 @@ def _interval(lowered: Lowered, choices: Sequence[_Choices], budget: int | float
     if not does(least):  # where only slow width converters fit between the layers
         least = _first(does, least + 1, max(slowest, widest))
     if target is not None:
-        allowed = "any number of" if budget == math.inf else f"at most {budget}"
-        raise fail(
-            "bad-folding",
-            f"the target_interval of {target} cycles is out of reach with {allowed} multipliers",
-            hint=f"the least interval is {least} cycles",
-        )
+        raise _out_of_reach(choices, least, budget, options)
     return least
+
+
+def _out_of_reach(choices: Sequence[_Choices], least: int, budget: int | float, options: PlanOptions) -> ToolError:
+    """Say how near the goal one gets, and what is in the way."""
+    allowed = "any number of" if budget == math.inf else f"at most {budget}"
+    goal, reached = f"target_interval of {options.target_interval} cycles", f"the least interval is {least} cycles"
+    if options.frames_per_second is not None:
+        goal = f"{options.frames_per_second:g} frames_per_second at {options.clock_mhz:g} MHz"
+        reached = f"at most {options.clock_mhz * 1e6 / least:.6g} frames a second, an image every {least} cycles"
+    slowest = max(choices, key=lambda choice: min(option.interval for option in choice.options))
+    own = min(option.interval for option in slowest.options)
+    if own == least:
+        reached += f", all of which {slowest.layer.place.name} takes at any folding"
+    message = f"the {goal} is out of reach with {allowed} multipliers"
+    return fail("bad-folding", message, hint=reached)
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int:

@@ -33,9 +33,9 @@ class LayerFolding:
 @dataclass(frozen=True)
 class PlanOptions:
     """`max_multipliers` bounds the automatic folding, which then seeks the least interval. `target_interval` (cycles
-    an image) asks for the fewest multipliers that reach it. Without both there are 16 multipliers, or one a layer if
-    that is more. `dsp` says how many multipliers may be DSP blocks, None for all. Of several `layers` that match one
-    layer, the last counts.
+    an image) asks for the fewest multipliers that reach it, `frames_per_second` for those that do at `clock_mhz`.
+    Without all of them there are 16 multipliers, or one a layer if that is more. `dsp` says how many multipliers may be
+    DSP blocks, None for all. Of several `layers` that match one layer, the last counts.
 
     >>> PlanOptions(clock_mhz=25, max_multipliers=28, layers=(LayerFolding("conv1", pe=4),)).max_multipliers
     28
@@ -44,12 +44,15 @@ class PlanOptions:
     clock_mhz: float = 12.0
     max_multipliers: int | None = None
     target_interval: int | None = None
+    frames_per_second: float | None = None
     dsp: int | None = None
     layers: tuple[LayerFolding, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.clock_mhz < math.inf:
             raise fail("bad-value", f"clock_mhz must be above 0 and finite, not {self.clock_mhz}")
+        if self.frames_per_second is not None:
+            self._check_rate(self.frames_per_second)
         for name, value, least in (
             ("max_multipliers", self.max_multipliers, 1),
             ("target_interval", self.target_interval, 1),
@@ -57,3 +60,19 @@ class PlanOptions:
         ):
             if value is not None and value < least:
                 raise fail("bad-value", f"{name} must be at least {least}, not {value}")
+
+    def _check_rate(self, rate: float) -> None:
+        if not 0 < rate <= self.clock_mhz * 1e6:
+            raise fail(
+                "bad-value",
+                f"frames_per_second must be above 0 and at most the clock's {self.clock_mhz * 1e6:g}, not {rate:g}",
+            )
+        if self.target_interval is not None:
+            raise fail("bad-value", "target_interval and frames_per_second are the same goal: give one of them")
+
+    @property
+    def interval_goal(self) -> int | None:
+        """The cycles an image that are asked for, or None."""
+        if self.frames_per_second is None:
+            return self.target_interval
+        return math.floor(self.clock_mhz * 1e6 / self.frames_per_second)

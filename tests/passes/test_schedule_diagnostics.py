@@ -9,6 +9,7 @@ from bitkiln.ir import Builder, Float, Graph, Int, TensorType, ToolError, from_p
 from bitkiln.ir.ops import Add, Dequantise, Linear, Mul, Op, Quantise, Relu, Requantise, Sigmoid, Tanh
 from bitkiln.ir.units import Storage
 from bitkiln.passes.schedule import LayerFolding, PlanOptions, schedule
+from bitkiln.sim.dataflow import dataflow_cycles
 from tests.passes.small_graphs import CODES, at, cnn, mlp
 
 
@@ -56,12 +57,29 @@ def test_too_few_multipliers() -> None:
 def test_target_out_of_reach() -> None:
     assert error(cnn(), PlanOptions(target_interval=100)) == (
         "error[bad-folding]: the target_interval of 100 cycles is out of reach with any number of multipliers\n"
-        "  help: the least interval is 324 cycles"
+        "  help: the least interval is 324 cycles, all of which conv1 takes at any folding"
     )
     assert error(cnn(), PlanOptions(target_interval=400, max_multipliers=4)) == (
         "error[bad-folding]: the target_interval of 400 cycles is out of reach with at most 4 multipliers\n"
         "  help: the least interval is 648 cycles"
     )
+
+
+def test_rate_out_of_reach() -> None:
+    assert error(cnn(), PlanOptions(frames_per_second=100_000)) == (
+        "error[bad-folding]: the 100000 frames_per_second at 12 MHz is out of reach with any number of multipliers\n"
+        "  help: at most 37037 frames a second, an image every 324 cycles, all of which conv1 takes at any folding"
+    )
+
+
+def test_rate_is_reached_with_as_few_multipliers_as_the_interval() -> None:
+    """12 MHz / 25,000 frames a second are 480 cycles."""
+    plans = [
+        schedule(cnn(), options)
+        for options in (PlanOptions(frames_per_second=25_000), PlanOptions(target_interval=480))
+    ]
+    assert plans[0].multipliers == plans[1].multipliers
+    assert dataflow_cycles(plans[0]).interval <= 480
 
 
 @pytest.mark.parametrize(
@@ -78,6 +96,16 @@ def test_target_out_of_reach() -> None:
         (
             {"max_multipliers": 0},
             "error[bad-value]: project.toml [plan]: max_multipliers must be at least 1, not 0",
+        ),
+        (
+            {"frames_per_second": -3.0},
+            "error[bad-value]: project.toml [plan]: "
+            "frames_per_second must be above 0 and at most the clock's 1.2e+07, not -3",
+        ),
+        (
+            {"frames_per_second": 30.0, "target_interval": 100},
+            "error[bad-value]: project.toml [plan]: "
+            "target_interval and frames_per_second are the same goal: give one of them",
         ),
         ({"dsp": -1}, "error[bad-value]: project.toml [plan]: dsp must be at least 0, not -1"),
     ],
