@@ -148,10 +148,11 @@ def _import(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "read a model into a graph file",
         "bitkiln import model.py:build --input-size 1,1,8,8 -o net.graph",
     )
-    verb.add_argument("model", help="model.py:build, model.py:build(width=8), program.pt2, or torchvision:resnet18")
+    verb.add_argument("model", help="model.py:build(width=8), net.pt2, net.onnx, or torchvision:resnet18")
     verb.add_argument("--input-size", type=_shape, help="shape of the input with a batch of 1, e.g. 1,3,32,32")
     verb.add_argument("--weights", type=Path, help="state dict (.safetensors or .pt) for the model")
     verb.add_argument("-o", "--output", type=Path, help="graph file to write")
+    verb.add_argument("--svg", type=Path, help="drawing of the graph to write")
 
 
 def _compress(verbs: Verbs) -> None:  # type: ignore[valid-type]

@@ -26,7 +26,7 @@ KEPT: tuple[str, ...] = (
     *("adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default", "max_pool2d.default"),
     *("avg_pool1d.default", "avg_pool2d.default"),
     *("upsample_nearest2d.vec", "upsample_bilinear2d.vec", "upsample_bicubic2d.vec"),
-    "log_sigmoid.default",
+    *("log_sigmoid.default", "col2im.default"),
     *("channel_shuffle.default", "pixel_shuffle.default", "pixel_unshuffle.default"),
     *("embedding.default", "roll.default", "std.dim", "std.correction", "var.dim", "var.correction"),
     *("split.Tensor", "split_with_sizes.default", "transpose.int", "stack.default", "square.default"),

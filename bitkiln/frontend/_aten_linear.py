@@ -143,6 +143,23 @@ def conv_transpose2d(at: At) -> Value:
     return at.emit(op, at.activation("input").name, *_weights(at))
 
 
+def col2im(at: At) -> Value:
+    """Windows laid over one another and added (fold): a transposed convolution with a 1 for each place of a window."""
+    x = at.activation("self")
+    kernel, stride = at.pair("kernel_size"), at.pair("stride")
+    padding, dilation, size = at.pair("padding"), at.pair("dilation"), at.pair("output_size")
+    if len(x.shape) != 3 or x.shape[0] != 1:
+        raise at.unsupported(f"its input is {list(x.shape)}", "give it [batch, channels, windows]")
+    area = kernel[0] * kernel[1]
+    channels = x.shape[1] // area
+    reach = [size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1 for i in range(2)]
+    rows, columns = (reach[i] // stride[i] + 1 for i in range(2))
+    op = ConvTranspose2d(stride, padding, (reach[0] % stride[0], reach[1] % stride[1]), dilation, channels)
+    places = torch.eye(area).reshape(area, 1, *kernel).repeat(channels, 1, 1, 1)
+    weight = at.lowering.constant(Known(at.name_of("places"), places), at.call.loc)
+    return at.emit(op, at.under(x, (1, x.shape[1], rows, columns)), weight)
+
+
 def _weights(at: At) -> tuple[str, ...]:
     weight, bias = at.weight("weight"), at.weight("bias")
     return tuple(name for name in (weight, bias) if name is not None)
@@ -233,6 +250,7 @@ LINEAR: Mapping[str, Rule] = {
     "aten.convolution.default": convolution,
     "aten.conv_transpose1d.default": conv_transpose1d,
     "aten.conv_transpose2d.input": conv_transpose2d,
+    "aten.col2im.default": col2im,
     "aten.matmul.default": matmul,
     "aten.mm.default": matmul,
     "aten.bmm.default": matmul,

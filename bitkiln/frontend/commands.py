@@ -31,6 +31,7 @@ from bitkiln.sim.queues import size_queues
 from bitkiln.sim.technologies import find_technology
 
 from .datasets import check_shape, read_dataset
+from .graph_drawing import draw_graph
 from .import_model import import_counting
 from .layer_table import layer_table
 from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
@@ -128,13 +129,15 @@ def import_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     imported = import_counting(arguments.model, arguments.input_size, arguments.weights)
     if arguments.output:
         save_graph(imported.graph, arguments.output)
+    if arguments.svg:
+        write_whole(arguments.svg, draw_graph(imported.graph).encode())
     layers = layer_table(imported)
-    columns = ("name", "op", "type", "params", "macs", "place")
-    shown = table(layers.name, columns, [[getattr(row, column) for column in columns] for row in layers.nodes])
+    columns = ("name", "op", "type", "params", "macs", "weights", "place")
+    rows = [[getattr(row, column) for column in columns] for row in layers.nodes]
     lines = [f"{layers.params:,} parameters, {layers.macs:,} multiply-accumulates"]
     for backend, obstacles in layers.unsupported.items():
-        lines += [f"{backend} cannot build {found.reason} ({found.place})" for found in obstacles]
-    terminal.result(layers.to_plain(), shown, *lines)
+        lines += [f"{backend}: {found}" for found in obstacles] or [f"{backend}: takes all of it"]
+    terminal.result(layers.to_plain(), table(layers.name, columns, rows), *lines)
     return 0
 
 
@@ -245,6 +248,7 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def plan_from(arguments: argparse.Namespace, clock_mhz: float | None = None) -> Plan:
+    """Return the Plan of the graph file and the folding options that were given; `clock_mhz` is the default."""
     given = {
         "max_multipliers": arguments.max_multipliers,
         "target_interval": arguments.target_interval,

@@ -225,6 +225,7 @@ CASES: tuple[tuple[str, Function | nn.Module, tuple[int, ...], list[str] | None]
     ("tile", lambda x: x.unsqueeze(1).tile(2, 1, 1), TOKENS, None),
     ("unfold", lambda x: x.unfold(2, 3, 2), IMAGE, ["take", "reshape", "permute"]),
     ("im2col", nn.Unfold(3, padding=1, stride=2), IMAGE, None),
+    ("col2im", lambda x: F.fold(x.reshape(-1, 12, 16), (6, 6), (2, 3), (1, 2), 1, (2, 1)), IMAGE, None),
     ("index two axes", lambda x: x[:, :, [0, 2, -1], [1, 3, -8]], IMAGE, ["reshape", "take"]),
     ("index a table", lambda x: x[:, torch.tensor([[0, 3], [1, 1]])], IMAGE, ["take", "reshape"]),
     ("pad nothing", lambda x: F.relu(F.pad(x, (0, 0, 0, 0))), IMAGE, ["relu"]),
