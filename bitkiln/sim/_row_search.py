@@ -113,11 +113,13 @@ def _by_traffic(problem: Problem, options: list[Sets], prices: Prices) -> list[t
 
 
 def _spots(problem: Problem, option: Sets, filters: int) -> tuple[NDArray[np.int64], ...]:
-    """All (filters, channels, groups) at a time that fill the sets as far as the layer can."""
+    """All (filters, channels, groups) at a time that fill the sets as far as the layer can; one set, as the last."""
     t = sizes(filters)
-    t = t[t <= option.sets]
+    t = np.append(t[t <= option.sets], 1)
     r = np.minimum(option.sets // t, problem.channels)
-    return t, r, np.minimum(option.sets // (t * r), problem.layer.groups)
+    u = np.minimum(option.sets // (t * r), problem.layer.groups)
+    r[-1] = u[-1] = 1
+    return t, r, u
 
 
 def fewest_cycles(problem: Problem, option: Sets) -> int:
