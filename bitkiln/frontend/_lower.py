@@ -349,7 +349,8 @@ def unsupported(program: Program, table: Mapping[str, Rule]) -> list[Diagnostic]
 def wrong_dtype(what: str, dtype: torch.dtype, loc: Location) -> ToolError:
     """Something has another element type than float32."""
     if dtype.is_complex:
-        return fail("complex-dtype", f"{what} is complex ({dtype}); only real numbers can be built", loc)
+        hint = "keep real and imaginary parts as two real tensors"
+        return fail("complex-dtype", f"{what} is complex ({dtype}); only real numbers can be built", loc, hint)
     return fail(
         "wrong-dtype", f"{what} is {dtype}, expected torch.float32", loc, "call model.float() before the import"
     )

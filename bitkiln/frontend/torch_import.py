@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.nn.parameter import is_lazy
 
 from bitkiln.ir import Graph, Location, check_finite, fail
 from bitkiln.ir.types import MAX_ELEMENTS
@@ -23,7 +24,7 @@ from bitkiln.passes.canonicalise import canonicalise
 from ._aten import KEPT, RULES
 from ._lower import lower_counting, wrong_dtype
 from ._order import with_ordered_constants
-from ._places import Site, is_layer, locations, plain_name
+from ._places import Site, is_layer, locations, plain_name, plain_text
 from ._program import Argument, Call, Leaf, Program, ProgramInput, Ref, as_argument, complete
 from ._quant_program import is_quantised_program
 from ._user_code import UserCode
@@ -79,7 +80,7 @@ def finish_counting(program: Program) -> Imported:
 
 def export_module(module: nn.Module, input_shape: tuple[int, ...], model_file: Path | None = None) -> ExportedProgram:
     """Trace `module` into the operations of the table."""
-    _check_module(module, input_shape)
+    _check_module(module, input_shape, plain_text(str(model_file or "")))
     sample = torch.zeros(input_shape)
     with UserCode(model_file, module, input_shape), torch.no_grad():
         return _decompose(torch.export.export(module, (sample,)))
@@ -96,15 +97,34 @@ def _decompose(exported: ExportedProgram) -> ExportedProgram:
     return decomposed
 
 
-def _check_module(module: nn.Module, input_shape: tuple[int, ...]) -> None:
+def _check_module(module: nn.Module, input_shape: tuple[int, ...], file: str) -> None:
+    _check_mode(module, file)
+    _check_state(module, file)
+    _check_input(module, input_shape, file)
+
+
+def _check_mode(module: nn.Module, file: str) -> None:
     training = [path or "the model" for path, child in module.named_modules() if child.training]
     if training:
         raise fail(
             "training-mode",
             f"{training[0]} is in training mode" + (f", and {len(training) - 1} more modules" if training[1:] else ""),
-            Location(module=training[0]),
+            Location(file, 0, training[0]),
             "call model.eval() before returning the model",
         )
+
+
+def _check_state(module: nn.Module, file: str) -> None:
+    for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        loc = Location(file, 0, path.rpartition(".")[0])
+        if is_lazy(tensor):
+            hint = "give the layer its sizes, or run the model once on a sample before it is returned"
+            raise fail("uninitialised-weights", f"{path} is lazy and has no shape yet", loc, hint)
+        if (tensor.is_floating_point() and tensor.dtype != torch.float32) or tensor.is_complex():
+            raise wrong_dtype(path, tensor.dtype, loc)
+
+
+def _check_input(module: nn.Module, input_shape: tuple[int, ...], file: str) -> None:
     if len(input_shape) < 2 or input_shape[0] != 1 or min(input_shape) < 1:
         raise fail(
             "input-shape",
@@ -120,11 +140,9 @@ def _check_module(module: nn.Module, input_shape: tuple[int, ...]) -> None:
         raise fail(
             "many-inputs",
             f"forward takes {len(required)} inputs ({', '.join(required)}); exactly one is expected",
+            Location(file),
             hint="wrap the model in a module whose forward takes one tensor",
         )
-    for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if (tensor.is_floating_point() and tensor.dtype != torch.float32) or tensor.is_complex():
-            raise wrong_dtype(path, tensor.dtype, Location(module=path.rpartition(".")[0]))
 
 
 def read_exported(exported: ExportedProgram, name: str, model_file: Path | None = None) -> Program:

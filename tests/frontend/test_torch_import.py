@@ -239,7 +239,7 @@ def test_training_mode_is_refused() -> None:
     module.get_submodule("features.2.norm").train()
     assert str(refusal(module)) == (
         "error[training-mode]: features.2.norm is in training mode\n"
-        "  --> features.2.norm\n"
+        f"  --> {HERE} (features.2.norm)\n"
         "  help: call model.eval() before returning the model"
     )
     assert "the model is in training mode, and 8 more modules" in str(refusal(Small()))
@@ -256,6 +256,15 @@ def test_every_unsupported_operation_is_named_with_its_place() -> None:
     assert [(found.slug, found.message, found.location) for found in error.diagnostics] == [
         ("unsupported-op", f"aten.{name}.default is not supported", place) for name in ("erfinv", "lgamma", "cumsum")
     ]
+
+
+def test_weights_without_a_shape_are_refused() -> None:
+    with pytest.raises(ToolError) as caught:
+        import_module(nn.Sequential(nn.LazyLinear(4)).eval(), (1, 4), "net", HERE)
+    assert str(caught.value) == (
+        f"error[uninitialised-weights]: 0.weight is lazy and has no shape yet\n  --> {HERE} (0)\n"
+        "  help: give the layer its sizes, or run the model once on a sample before it is returned"
+    )
 
 
 def test_state_that_forward_writes_is_refused() -> None:
