@@ -10,11 +10,14 @@ import torch
 
 from bitkiln.ir import Graph, Node
 from bitkiln.ir.ops import MultiThreshold
-from bitkiln.ir.units import Thresholds, ThresholdStream, Unit
+from bitkiln.ir.units import MOST_TABLE_BITS, Thresholds, ThresholdStream, Unit
 
-from ._layers import Folding, Format, Layer, lanes_foldings
+from ._border import no_unit
+from ._islands import LookupLayer
+from ._layers import Folding, Format, Layer, Place, lanes_foldings
 from ._orders import Order
 
+FEW_THRESHOLDS = 15
 MOST_THRESHOLDS = 255
 """A channel has so many at most: each takes a comparator a lane."""
 
@@ -47,6 +50,25 @@ def node_thresholds(graph: Graph, node: Node) -> Thresholds:
     rows = np.broadcast_to(codes, (channels, codes.shape[1]))
     base, step = ((values * channels)[:channels] for values in (node.op.base, node.op.step))
     return Thresholds(rows, base, step)
+
+
+def few_thresholds(node: Node, thresholds: Thresholds) -> Thresholds:
+    """Return `thresholds`; raise ToolError `no-unit` if there are too many to compare with."""
+    if thresholds.count > MOST_THRESHOLDS:
+        hint = f"at most {MOST_THRESHOLDS}: use fewer bits for this activation"
+        raise no_unit(node, f"it has {thresholds.count} thresholds a channel", hint)
+    return thresholds
+
+
+def threshold_layer(node: Node, place: Place, channels: int, source: Format, thresholds: Thresholds) -> Layer:
+    """Return a table if all channels compare alike with many thresholds, else comparators. Raises `no-unit`."""
+    rows = list(zip(thresholds.values.tolist(), thresholds.base, thresholds.step, strict=True))
+    is_function = all(row == rows[0] for row in rows) and source.bits <= MOST_TABLE_BITS
+    if is_function and thresholds.count > FEW_THRESHOLDS:
+        beat = source.beat(1)
+        codes = np.array([[beat.code(field)] * len(rows) for field in range(1 << source.bits)])
+        return LookupLayer(place, channels, source, tuple(thresholds.apply(codes)[:, 0].tolist()))
+    return ThresholdLayer(place, channels, source, few_thresholds(node, thresholds))
 
 
 def reordered(thresholds: Thresholds, rows: Order) -> Thresholds:

@@ -28,7 +28,7 @@ from bitkiln.ir.units import Reduction, Rescale, Thresholds
 
 from ._binary import bipolar_values
 from ._border import UNIT_OPS, find_border, hardware_nodes, no_unit
-from ._comparison import MOST_THRESHOLDS, ThresholdLayer, node_thresholds, reordered, stream_channels
+from ._comparison import few_thresholds, node_thresholds, reordered, stream_channels, threshold_layer
 from ._islands import (
     MOST_PRODUCT_BITS,
     QUANTISERS,
@@ -226,16 +226,12 @@ class _Lowering:
     def _ending_of(self, user: Node) -> Requantisation | Comparison:
         if isinstance(user.op, Requantise):
             return Requantisation(user.op.shift, *user.op.limits, Format.of(user.op.number))
-        return Comparison(self._thresholds(user), self._output(user, user.name))
+        return Comparison(few_thresholds(user, self._thresholds(user)), self._output(user, user.name))
 
     def _thresholds(self, node: Node) -> Thresholds:
         if node.args[1] not in self.graph.const:
             raise no_unit(node, "its thresholds are no constants")
-        thresholds = node_thresholds(self.graph, node)
-        if thresholds.count > MOST_THRESHOLDS:
-            hint = f"at most {MOST_THRESHOLDS}: use fewer bits for this activation"
-            raise no_unit(node, f"it has {thresholds.count} thresholds a channel", hint)
-        return thresholds
+        return node_thresholds(self.graph, node)
 
     def _threshold(self, node: Node) -> Layer:
         channels = _channels(node)
@@ -244,7 +240,7 @@ class _Lowering:
             raise no_unit(node, "its channels are not those that follow each other in the stream")
         thresholds = reordered(self._thresholds(node), rows)
         place = self._place(node, node, self._output(node, node.name))
-        return ThresholdLayer(place, channels, self._format(node), thresholds)
+        return threshold_layer(node, place, channels, self._format(node), thresholds)
 
     def _output(self, node: Node | None, name: str) -> Format:
         """How a value travels that is given by a threshold node, or comes in."""

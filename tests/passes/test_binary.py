@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitkiln.ir import Builder, Graph, Int, Plan, TensorType, ToolError, evaluate, prune_dead, storage_dtype
 from bitkiln.ir.ops import Add, Linear, MultiThreshold
-from bitkiln.ir.units import MatrixVector, Products, ThresholdStream
+from bitkiln.ir.units import LookupStream, MatrixVector, Products, ThresholdStream
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.functional import run_plan
 from tests.passes.binary_graphs import binary_graph
@@ -75,6 +75,19 @@ def test_sum_of_signs_takes_two_bits() -> None:
     x = build.add(MultiThreshold(Int(2), (-1,), (2,)), (x, table), "s")
     plan = schedule(build.graph((build.add(Add(), (x, x), "twice"),)), PlanOptions())
     assert str(plan.stages[0].unit.outputs[0]) == "4 x i2"
+
+
+def test_many_thresholds_alike_are_a_table() -> None:
+    build = Builder("steps")
+    x = build.input("x", TensorType((1, 4), Int(8)))
+    levels = torch.arange(-127, 127).reshape(1, 254).to(storage_dtype(Int(8)))
+    table = build.constant("t", TensorType((1, 254), Int(8)), levels)
+    graph = build.graph((build.add(MultiThreshold(Int(9), (0,), (1,)), (x, table), "s"),))
+    (stage,) = schedule(graph, PlanOptions()).stages
+    assert isinstance(stage.unit, LookupStream)
+    codes = np.arange(-128, 128).reshape(-1, 4)
+    expected = evaluate(graph, torch.from_numpy(codes))[0].to(torch.int64).numpy()
+    assert np.array_equal(run_plan(schedule(graph, PlanOptions()), codes), expected)
 
 
 def test_too_many_thresholds() -> None:
