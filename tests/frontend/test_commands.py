@@ -130,7 +130,7 @@ def test_simulate(tiny: Tiny, bitkiln: Run) -> None:
         (
             "--target-interval 1",
             "error[bad-folding]: the target_interval of 1 cycles is out of reach with any number of multipliers\n"
-            "  help: the least interval is 93 cycles\n",
+            "  help: the least interval is 93 cycles, all of which conv takes at any folding\n",
         ),
     ],
 )
