@@ -264,12 +264,21 @@ def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb.add_argument("--simulator", choices=("compiled", "cocotb", "icarus", "amaranth"), default="compiled")
     verb.add_argument("--no-back-pressure", action="store_true", help="skip the run with random stalls on both sides")
     verb.add_argument("--seed", type=int, default=1, help="of the random stalls, and of the first random network")
+    verb.add_argument(
+        "--level",
+        choices=("rtl", "netlist", "routed", "bitstream"),
+        default="rtl",
+        help="how far down (default: rtl); the lower levels are for iCE40 and need --board",
+    )
+    verb.add_argument("--board", help="see `bitkiln list boards`")
+    verb.add_argument("--bitstream", type=Path, metavar="FILE", help="verify this file, not one that is built now")
 
 
 def _build(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb = _verb(verbs, "build", "make a bitstream", "bitkiln build small.graph --board icebreaker -o out")
     _plan_arguments(verb)
     verb.add_argument("--board", required=True, help="see `bitkiln list boards`")
+    verb.add_argument("--no-dsp", action="store_true", help="multipliers of LUTs: such a bitstream can be read back")
     verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
 
 

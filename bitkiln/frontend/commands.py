@@ -12,7 +12,7 @@ import torch
 from rich.table import Table
 
 from bitkiln.boards import find_board
-from bitkiln.hdl.verification import RtlSimulator, Verification, VerifyOptions
+from bitkiln.hdl.verification import Level, RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
     Graph,
     Plan,
@@ -209,6 +209,10 @@ def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
     if arguments.graph is None or arguments.data is None:
         raise fail("bad-value", "verify takes a graph file and --data", hint="or --random N, and neither of them")
+    if arguments.level != Level.RTL.value or arguments.bitstream:
+        from .on_board import verify_below_rtl  # noqa: PLC0415  # it imports this module
+
+        return verify_below_rtl(arguments, terminal)
     simulator = RtlSimulator(arguments.simulator)
     options = VerifyOptions(arguments.images, simulator, not arguments.no_back_pressure, arguments.seed)
     plan, data = plan_from(arguments), read_dataset(arguments.data)
@@ -236,7 +240,7 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
         message = f"--clock-mhz is {plan.clock_hz / 1e6}, but {board.name} runs at {board.clock_hz / 1e6}"
         raise fail("bad-value", message, hint="leave --clock-mhz out")
     with output_folder(arguments.output), terminal.step("build"):
-        built = build_plan(plan, board, on_step=lambda step: terminal.progress(step, 0))
+        built = build_plan(plan, board, on_step=lambda step: terminal.progress(step, 0), use_dsp=not arguments.no_dsp)
         file = arguments.output / f"{plan.graph.name}{Path(built.file_name).suffix}"
         write_whole(file, built.bitstream)
     used = {kind.value: {"used": built.used[kind], "available": count} for kind, count in built.available}

@@ -11,9 +11,11 @@ import numpy.typing as npt
 import torch
 
 from bitkiln.boards import find_board
-from bitkiln.ir import Plan, fail, single_input
+from bitkiln.hdl.verification import Level
+from bitkiln.ir import Plan, fail, single_input, to_plain
 
 from .commands import FALLS_SHORT, plan_from
+from .datasets import check_shape, read_dataset
 from .pipeline import GRAPH, Pipeline
 from .project import load_project
 from .terminal import Terminal, table
@@ -50,6 +52,38 @@ def infer_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
         if plan is None:
             return _infer_codes(device, images, terminal)
         return _infer_plan(device, plan, images, terminal)
+
+
+def verify_below_rtl(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """What the tools made of the RTL, down to the bits of the bitstream, against golden model and prediction."""
+    from bitkiln.hdl.verify_level import verify_built  # noqa: PLC0415
+
+    level = Level.BITSTREAM if arguments.bitstream else Level(arguments.level)
+    if not arguments.board:
+        raise fail("bad-arguments", f"the level {level.value} is of a board", hint="--board; see `bitkiln list boards`")
+    board = find_board(arguments.board)
+    if arguments.images < 1:
+        raise fail("bad-value", f"--images must be at least 1, not {arguments.images}")
+    plan, data = plan_from(arguments, board.clock_hz / 1e6), read_dataset(arguments.data)
+    check_shape(data, single_input(plan.graph).type.shape[1:])
+    bitstream = arguments.bitstream.read_bytes() if arguments.bitstream else None
+    with terminal.step("verify"):
+        found = verify_built(
+            plan,
+            torch.from_numpy(data.test_x),
+            board,
+            level,
+            arguments.images,
+            bitstream=bitstream,
+            on_step=lambda step: terminal.progress(step, 0),
+        )
+    lines = (
+        f"{found.images} images on the {level.value} for {board.title}: {found.mismatches} wrong beats",
+        f"latency {found.rtl_latency:,} (predicted {found.predicted_latency:,}), another one for "
+        f"{found.cycle_mismatches} images",
+    )
+    terminal.result(to_plain(found), *lines, *([found.findings] if found.findings else []))
+    return 0 if found.is_exact else FALLS_SHORT
 
 
 def _infer_codes(device: Device, images: npt.NDArray[np.generic], terminal: Terminal) -> int:

@@ -75,13 +75,16 @@ def build(
     *,
     cache: Path | None = None,
     on_step: Callable[[str], None] = lambda step: None,
+    use_dsp: bool = True,
 ) -> BuildResult:
     """Build `accelerator` with its host link for `board`; `on_step` hears what begins.
 
-    Finished builds are taken from and kept in the folder `cache` (None: `default_cache`). Raises
-    `does-not-fit`, `misses-clock`, `missing-tool`, `tool-failed`, `wrong-baud`, `cannot-write`.
+    Without `use_dsp` all multipliers are made of LUTs. Finished builds are taken from and kept in the folder `cache`
+    (None: `default_cache`). Raises `does-not-fit`, `misses-clock`, `missing-tool`, `tool-failed`, `wrong-baud`,
+    `cannot-write`.
     """
-    return build_bundle(board_bundle(accelerator, identity, board), board, cache=cache, on_step=on_step)
+    design = board_bundle(accelerator, identity, board)
+    return build_bundle(design, board, cache=cache, on_step=on_step, use_dsp=use_dsp)
 
 
 def build_bundle(
@@ -90,17 +93,18 @@ def build_bundle(
     *,
     cache: Path | None = None,
     on_step: Callable[[str], None] = lambda step: None,
+    use_dsp: bool = True,
 ) -> BuildResult:
     """Build a bundle that `board_bundle` made for `board`. Raises like `build`."""
     tools = family_tools(board)
     scripts = {name: tools.script(has_dsp).encode() for has_dsp, name in _SCRIPTS.items()}
     inputs = design.merged(Bundle.of(scripts)).merged(tools.files)
     versions = tuple(tool.version() for tool in (YOSYS, tools.place_route, tools.pack))
-    entry = (default_cache() if cache is None else cache) / "builds" / _key(inputs, tools, board, versions)
+    entry = (default_cache() if cache is None else cache) / "builds" / _key(inputs, tools, board, versions, use_dsp)
     product = Bundle.read(entry)
     is_cached = product is not None
     if product is None:
-        product = _Build(inputs, tools, board, on_step).run()
+        product = _Build(inputs, tools, board, on_step, use_dsp).run()
         _keep(product, entry)
     numbers = json.loads(product[REPORT])
     result = BuildResult(
@@ -120,8 +124,8 @@ def build_bundle(
     return result
 
 
-def _key(inputs: Bundle, tools: FamilyTools, board: Board, versions: tuple[str, ...]) -> str:
-    options = (*tools.place_route_arguments(board), *tools.pack_arguments)
+def _key(inputs: Bundle, tools: FamilyTools, board: Board, versions: tuple[str, ...], use_dsp: bool) -> str:
+    options = (*tools.place_route_arguments(board), *tools.pack_arguments, _SCRIPTS[use_dsp])
     text = json.dumps([inputs.digest(), versions, options])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -140,6 +144,7 @@ class _Build:
     tools: FamilyTools
     board: Board
     on_step: Callable[[str], None]
+    use_dsp: bool
 
     def run(self) -> Bundle:
         with tempfile.TemporaryDirectory(prefix="bitkiln-build-") as temporary:
@@ -155,7 +160,7 @@ class _Build:
 
     def _synthesise(self, folder: Path) -> Resources:
         """Return what the netlist needs at least; its multipliers are DSPs if there are enough of them."""
-        least = self._run_yosys(folder, has_dsp=True)
+        least = self._run_yosys(folder, has_dsp=self.use_dsp)
         missing = least.missing(self.board.resources)
         if missing == (Resource.DSP,):
             in_luts = self._run_yosys(folder, has_dsp=False)

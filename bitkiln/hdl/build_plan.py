@@ -10,6 +10,7 @@ from bitkiln.boards import Board
 from bitkiln.ir import Plan, Stream
 
 from .accelerator import Accelerator
+from .board_top import CONSTRAINTS, board_bundle
 from .build import BuildResult, build
 from .protocol import Identity, StreamFormat
 from .stream_design import StreamDesign
@@ -27,11 +28,23 @@ def plan_identity(plan: Plan, board: Board) -> Identity:
 
 
 def build_plan(
-    plan: Plan, board: Board, *, cache: Path | None = None, on_step: Callable[[str], None] = lambda step: None
+    plan: Plan,
+    board: Board,
+    *,
+    cache: Path | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+    use_dsp: bool = True,
 ) -> BuildResult:
     """Build the plan for `board`; see `bitkiln.hdl.build.build` for the cache and what is raised."""
     board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
-    return build(Accelerator(plan), plan_identity(plan, board), board, cache=cache, on_step=on_step)
+    identity = plan_identity(plan, board)
+    return build(Accelerator(plan), identity, board, cache=cache, on_step=on_step, use_dsp=use_dsp)
+
+
+def constraints_of(plan: Plan, board: Board) -> str:
+    """Return the pins of the design as nextpnr reads them."""
+    bundle = board_bundle(Accelerator(plan), plan_identity(plan, board), board)
+    return bundle[CONSTRAINTS[board.family]].decode()
 
 
 def _format(stream: Stream) -> StreamFormat:

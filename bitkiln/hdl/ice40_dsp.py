@@ -45,7 +45,8 @@ COARSE_WITH_DSP = (
     "chtype -set $__hidden_add t:$add",
     "ice40_dsp",
     "chtype -set $add t:$__hidden_add",
-    "setattr -unset keep @between",  # to here
+    "setattr -unset keep @between",
+    "check -assert",  # no wire without a driver; to here
     "chtype -set $mul t:$__soft_mul",
     "alumacc",
     "opt",

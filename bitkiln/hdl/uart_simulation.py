@@ -70,12 +70,18 @@ class UartSimulation:
     """
 
     def __init__(
-        self, design: UartDesign, bit_cycles: int, *, patience_cycles: int = 1_000_000, cache_folder: Path | None = None
+        self,
+        design: UartDesign,
+        bit_cycles: int,
+        *,
+        patience_cycles: int = 1_000_000,
+        cache_folder: Path | None = None,
+        cxx_flags: tuple[str, ...] = CXX_FLAGS,
     ) -> None:
         self.bit_cycles = bit_cycles
         self.patience_cycles = patience_cycles
         self.cycles = 0
-        self._library = ctypes.CDLL(str(_compiled(design, cache_folder or default_cache_folder())))
+        self._library = ctypes.CDLL(str(_compiled(design, cache_folder or default_cache_folder(), cxx_flags)))
         self._library.uart_create.restype = ctypes.c_void_p
         self._handle = ctypes.c_void_p(self._library.uart_create(bit_cycles))
         self._to_send = b""
@@ -116,12 +122,12 @@ class UartSimulation:
         self._library.uart_reset(self._handle, ctypes.c_int64(cycles))
 
 
-def _compiled(design: UartDesign, cache_folder: Path) -> Path:
+def _compiled(design: UartDesign, cache_folder: Path, cxx_flags: tuple[str, ...]) -> Path:
     names = {"clock": design.clock, "rx": design.rx, "tx": design.tx, "reset": design.reset}
     driver = rendered("bench/uart_driver.cpp.j2", {role: _mangled(name) for role, name in names.items()})
     script = "".join(f"{command}\n" for command in (*design.commands, "write_cxxrtl -g0 design.cc"))
     bundle = design.files.merged(Bundle.of({"driver.cpp": driver.encode(), "simulate.ys": script.encode()}))
-    arguments = (*CXX_ARGUMENTS, *CXX_FLAGS)
+    arguments = (*CXX_ARGUMENTS, *cxx_flags)
 
     def build(folder: Path) -> Path:
         YOSYS.run(("-q", "-s", "simulate.ys"), folder)

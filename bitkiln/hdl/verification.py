@@ -17,6 +17,15 @@ class RtlSimulator(Enum):
     AMARANTH = "amaranth"
 
 
+class Level(Enum):
+    """How far down the design is verified: as generated, as synthesised, as routed, or as the bits of the bitstream."""
+
+    RTL = "rtl"
+    NETLIST = "netlist"
+    ROUTED = "routed"
+    BITSTREAM = "bitstream"
+
+
 @dataclass(frozen=True)
 class VerifyOptions:
     """How many test images run, on which simulator, and whether they run again under random back-pressure."""
@@ -39,7 +48,7 @@ class Verification:
 
     `mismatches` counts output beats with wrong bits over all runs, `cycle_mismatches` output beats in another cycle
     than predicted, in the run without back-pressure. The intervals are those of the last two images. `cycles` is how
-    many that run took.
+    many that run took. Below the RTL `cycle_mismatches` counts images with another latency, and there are no intervals.
     """
 
     images: int
@@ -53,6 +62,7 @@ class Verification:
     back_pressure_images: int
     cycles: int
     findings: str
+    level: Level = Level.RTL
 
     @property
     def is_exact(self) -> bool:

@@ -40,7 +40,7 @@ def verify_plan(
 
     Raises ToolError `too-few-samples`, and what the simulator raises (`simulation-stuck`, `missing-tool`, ...).
     """
-    too_few(samples, options)
+    too_few(samples, options.images)
     codes, golden = golden_codes(plan, samples[: options.images])
     expected, predicted = pack_outputs(plan, golden), dataflow_cycles(plan)
     cycles = _expected_cycles(plan, codes, predicted)
@@ -71,10 +71,10 @@ def verify_plan(
     )
 
 
-def too_few(samples: Tensor, options: VerifyOptions) -> None:
+def too_few(samples: Tensor, images: int) -> None:
     """Raise `too-few-samples` if there are fewer than are to be verified."""
-    if len(samples) < options.images:
-        message = f"{options.images} images are to be verified, but there are only {len(samples)} test samples"
+    if len(samples) < images:
+        message = f"{images} images are to be verified, but there are only {len(samples)} test samples"
         raise fail("too-few-samples", message, hint=f"at most images = {len(samples)}")
 
 

@@ -156,3 +156,18 @@ def test_a_silent_port(images: Path, bitkiln: Run) -> None:
         "error[no-answer]: the device did not answer IDENTIFY within 0.05 s\n"
         "  help: check the port, its baud rate, and that the board is flashed\n"
     )
+
+
+def test_levels_below_the_rtl_are_of_a_board(tiny: Tiny, tmp_path: Path, bitkiln: Run) -> None:
+    command = ("verify", tiny.graph, "--data", "digits", "--images", "2")
+    found = bitkiln(*command, "--level", "netlist")
+    assert (found.code, found.out) == (2, "")
+    assert found.err == (
+        "error[bad-arguments]: the level netlist is of a board\n  help: --board; see `bitkiln list boards`\n"
+    )
+    found = bitkiln(*command, "--bitstream", tmp_path / "none.bin", "--board", "hx8k-breakout")
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith(f"error[file-error]: {tmp_path}/none.bin: No such file or directory\n")
+    found = bitkiln(*command, "--level", "netlist", "--board", "ulx3s-85f")
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith("error[wrong-level]: below the RTL only iCE40 can be verified")

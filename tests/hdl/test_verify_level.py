@@ -1,0 +1,126 @@
+"""Down to the bits: netlist and bitstream against the golden model, and a fault in either that must be found."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("amaranth_boards", reason="the Python package amaranth_boards is not installed")
+
+from bitkiln.boards import HX8K_BREAKOUT, ICEBREAKER, ULX3S_85F
+from bitkiln.hdl.board_top import board_bundle
+from bitkiln.hdl.build import BuildResult, build
+from bitkiln.hdl.host import Device, Inference
+from bitkiln.hdl.ice40_chipdb import ChipDatabase
+from bitkiln.hdl.ice40_extract import Bits, extract
+from bitkiln.hdl.netlist import netlist_design
+from bitkiln.hdl.toolchain import ICEPACK
+from bitkiln.hdl.uart import cycles_per_bit
+from bitkiln.hdl.uart_simulation import UartSimulation
+from bitkiln.hdl.verification import Level
+from bitkiln.hdl.verify_level import QUICK_COMPILE, unpacked, verify_built
+from bitkiln.ir import Plan, ToolError
+from bitkiln.passes import Quantise
+from bitkiln.passes.schedule import PlanOptions, schedule
+from bitkiln.sim.dataflow import dataflow_cycles
+from tests.hdl.byte_adder import ByteAdder, adder_identity
+from tests.passes.networks import Network, context
+
+BEATS = 8
+IDENTITY = adder_identity(BEATS, HX8K_BREAKOUT.clock_hz)
+TABLE_ENTRY_8 = 3  # of the 20 bits of a logic cell
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    return build(ByteAdder(BEATS), IDENTITY, HX8K_BREAKOUT, cache=tmp_path_factory.mktemp("builds"))
+
+
+def netlist_of(bitstream: bytes) -> str:
+    constraints = board_bundle(ByteAdder(BEATS), IDENTITY, HX8K_BREAKOUT)["top.pcf"].decode()
+    return extract(unpacked(bitstream), constraints, HX8K_BREAKOUT.device, HX8K_BREAKOUT.package)
+
+
+def device(netlist: str, cache: Path) -> Device:
+    bit_cycles = cycles_per_bit(HX8K_BREAKOUT.clock_hz, HX8K_BREAKOUT.baud)
+    design = netlist_design(netlist.encode(), HX8K_BREAKOUT)
+    simulation = UartSimulation(design, bit_cycles, patience_cycles=20_000, cache_folder=cache, cxx_flags=QUICK_COMPILE)
+    return Device(simulation, timeout_s=0, attempts=1)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
+def test_the_bits_of_the_bitstream_are_the_design(built: BuildResult, simulation_cache: Path) -> None:
+    host = device(netlist_of(built.bitstream), simulation_cache)
+    assert host.identify() == IDENTITY
+    for image in ([255] * BEATS, [*range(BEATS)]):
+        assert host.infer(image) == Inference((sum(image),), BEATS + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
+def test_one_flipped_bit_is_found(built: BuildResult, simulation_cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "top.asc").write_text(with_flipped_bit(built))
+    ICEPACK.run(("top.asc", "top.bin"), tmp_path)
+    flipped = (tmp_path / "top.bin").read_bytes()
+    assert 0 < sum((one ^ other).bit_count() for one, other in zip(flipped, built.bitstream, strict=True)) <= 17  # CRC
+    with pytest.raises(ToolError, match="no-answer"):
+        device(netlist_of(flipped), simulation_cache).identify()
+
+
+def with_flipped_bit(built: BuildResult) -> str:
+    """Flip an entry of the table that drives the serial line."""
+    netlist = netlist_of(built.bitstream)
+    line = re.search(r"assign uart_0__tx__io = (?:\w+ \? )?n(\d+)(?: : 1'b1)?;", netlist)
+    assert line, "the serial line is driven by a wire"
+    database = ChipDatabase(HX8K_BREAKOUT.device)
+    (cell,) = (bel for bel in database.bels if bel.kind == "lc" and int(line[1]) in bel.outputs.values())
+    row, column = database.settings[1][f"LC_{cell.z}"][TABLE_ENTRY_8].tolist()
+    text = built.routed.decode()
+    rows = text.index(f".logic_tile {cell.x} {cell.y}\n") + len(f".logic_tile {cell.x} {cell.y}\n")
+    place = rows + row * 55 + column
+    return f"{text[:place]}{1 - int(text[place])}{text[place + 1 :]}"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """A linear layer that adds four products a cycle."""
+    network = Network((8,))
+    graph = network.graph(network.linear(network.x, 2, "fc"))
+    return schedule(Quantise().run(graph, context(graph)), PlanOptions(max_multipliers=4))
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
+def test_the_netlist_with_multiplier_blocks_is_right(plan: Plan, tmp_path: Path) -> None:
+    # yosys' own ice40_dsp breaks its sums of products, see bitkiln/hdl/ice40_dsp.py.
+    found = verify_built(plan, torch.randn(3, 8), ICEBREAKER, Level.NETLIST, 3, cache=tmp_path)
+    assert found.is_exact, found.findings
+    assert (found.images, found.level, found.findings) == (3, Level.NETLIST, "")
+    assert found.rtl_latency == found.predicted_latency == dataflow_cycles(plan).latency
+
+
+def test_a_level_that_the_family_does_not_have(plan: Plan) -> None:
+    with pytest.raises(ToolError) as caught:
+        verify_built(plan, torch.randn(2, 8), ULX3S_85F, Level.BITSTREAM, 2)
+    assert str(caught.value) == (
+        "error[wrong-level]: below the RTL only iCE40 can be verified, and ULX3S-85F (ECP5 LFE5U-85F) is ecp5\n"
+        "  help: --level rtl"
+    )
+
+
+@pytest.mark.tools("nextpnr-ice40")
+def test_a_file_that_is_no_bitstream(plan: Plan) -> None:
+    with pytest.raises(ToolError) as caught:
+        verify_built(plan, torch.randn(2, 8), ICEBREAKER, Level.BITSTREAM, 2, bitstream=b"no bits")
+    message, hint = str(caught.value).splitlines()
+    assert message.startswith("error[bad-bitstream]: this is no whole bitstream for iCE40; iceunpack said: ")
+    assert hint == "  help: `bitkiln build` makes it again"
+
+
+def test_a_bitstream_as_text_is_taken_apart() -> None:
+    text = ".comment made up\n.device 1k\n.io_tile 1 0\n01\n10\n\n.ram_data 8 1\n0f\n\n.extra_bit 0 330 142\n"
+    assert Bits.of(text) == Bits({(1, 0): ("01", "10")}, {(8, 1): ("0f",)}, frozenset({(0, 330, 142)}))
