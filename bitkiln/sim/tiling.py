@@ -8,11 +8,14 @@ first tile is there sooner then. All candidates are evaluated at once, as arrays
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bitkiln.ir import ToolError
 
 from ._orders import ORDERS, Loop, Ordered, Real, all_orders, moved
 from ._tile_time import OnChip, cycles_of
@@ -108,6 +111,23 @@ def best_tiling(setting: Setting, array: OnChip, tuning: Tuning = LEAST_TRAFFIC)
     one = found.at(best)
     cost = float(total[best]) if tuning.objective is Objective.CYCLES else float(_cost(setting, one, array, tuning)[0])
     return _result(setting, one, cycles.take(best), cost)
+
+
+def better_tiling(
+    ways: Sequence[tuple[Setting, OnChip]], tuning: Tuning = LEAST_TRAFFIC
+) -> tuple[Setting, OnChip, Tiling]:
+    """Return the way to cut a layer that costs the least, of equal ones the fastest, with its best tiling.
+
+    Raises `sram-too-small` for the last way if none fits.
+    """
+    found: list[tuple[Setting, OnChip, Tiling]] = []
+    for number, (setting, array) in enumerate(ways, 1):
+        try:
+            found.append((setting, array, best_tiling(setting, array, tuning)))
+        except ToolError:  # which can only be that this way fits nowhere
+            if number == len(ways) and not found:
+                raise
+    return min(found, key=lambda way: (way[2].cost, way[2].cycles))
 
 
 def _fastest(setting: Setting, tiles: Tilings, array: OnChip) -> Ordered:

@@ -16,8 +16,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bitkiln.ir import ToolError
-
 from ._dense import Edge, dense_run
 from ._tile_time import OnChip
 from ._tiles import NOTHING_STAYS, Residence, Setting, Tilings
@@ -25,7 +23,7 @@ from .accelerator import Accelerator, Vector, Xnor
 from .counts import Access, Arithmetic, Counts, Operation, Purpose, Role
 from .engine import LayerRun, register_access, require_memories, unmappable, widths_of
 from .systolic import fold_sum, position_folds
-from .tiling import LEAST_TRAFFIC, Tiling, Tuning, best_tiling
+from .tiling import LEAST_TRAFFIC, Tiling, Tuning, better_tiling
 from .vector import compute_cycles, tiled_cycles
 from .workload import Layer
 
@@ -74,25 +72,17 @@ def _tiled(
     done = replace(widths, accumulator=widths.output)
     whole = Setting(layer, done, accelerator, engine.lanes, resident=resident, has_all_channels=True)
     cut = Setting(layer, widths, accelerator, engine.lanes, engine.word_bits, resident)
-    try:
-        found = whole, _best(whole, engine, tuning)
-    except ToolError:  # too small; what would do is said for the smallest tile
-        return cut, _best(cut, engine, tuning)
-    try:
-        other = cut, _best(cut, engine, tuning)
-    except ToolError:
-        return found
-    return min(found, other, key=lambda way: (way[1].cost, way[1].cycles))
+    setting, _, tiling = better_tiling([(way, _on_chip(way, engine)) for way in (whole, cut)], tuning)
+    return setting, tiling
 
 
-def _best(setting: Setting, engine: Xnor, tuning: Tuning) -> Tiling:
+def _on_chip(setting: Setting, engine: Xnor) -> OnChip:
     layer = setting.layer
-    array = OnChip(
+    return OnChip(
         lambda tiles: tiled_cycles(layer, _as_vector(engine), tiles) + pipeline_cycles(engine),
         lambda tiles: _edge(layer, engine, tiles).bits(setting.widths),
         compute_cycles(layer, _as_vector(engine)) + pipeline_cycles(engine),
     )
-    return best_tiling(setting, array, tuning)
 
 
 def _words(layer: Layer, engine: Xnor) -> Iterator[tuple[int, int]]:

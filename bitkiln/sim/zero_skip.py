@@ -24,7 +24,8 @@ from .accelerator import Accelerator, Operand, ZeroSkip
 from .counts import Access, Counts, Level, Memory, Role
 from .engine import LayerRun, Stall, StallCause, dram_access, products, register_access, require_memories, widths_of
 from .sparsity import SEED, Operands, masks
-from .tiling import LEAST_TRAFFIC, Tiling, Tuning, best_tiling
+from .systolic import fold_sum
+from .tiling import LEAST_TRAFFIC, Tiling, Tuning, better_tiling
 from .workload import Layer
 from .zero_work import ElementTile, ZeroWork, element_tile, zero_work
 
@@ -60,8 +61,9 @@ def zero_skip(
     require_memories(accelerator)
     job = _job(layer, engine, accelerator, resident, seed)
     work, elements = job.work, engine.filter_lanes * engine.position_lanes
-    tiling = best_tiling(job.setting, _on_chip(job), tuning)
-    array = (*_buffers(job), *_registers(job))
+    whole = replace(job.setting, has_all_channels=True)  # elements then finish their sums
+    _, _, tiling = better_tiling([(way, _on_chip(job)) for way in (whole, job.setting)], tuning)
+    array = (*_operand_reads(job), _sums(job, int(tiling.tilings.channel_tiles[0])), *_registers(job))
     run = dense_run(job.setting, tiling, [_of_operand(access) for access in array], elements, work.cycles)
     compute = -(-work.cycled // elements)
     waiting = Stall(StallCause.IMBALANCE, work.cycles - compute)
@@ -81,18 +83,22 @@ def zero_skip(
 
 
 def _on_chip(job: _Job) -> OnChip:
-    """What the elements do does not depend on the tiles in the buffers."""
-    bits = {operand: [0, 0] for operand in Operand}
-    for access in map(_of_operand, _buffers(job)):
-        operand = _HELD[access.memory.role]
-        bits[operand][0] += access.read_bits
-        bits[operand][1] += access.written_bits
+    """What the elements do; tiles in the buffers with fewer filters than there are lanes leave the others empty."""
+    filters, lanes = job.setting.layer.group_filters, job.engine.filter_lanes
+    bits = dict.fromkeys(Operand, 0)
+    for access in map(_of_operand, _operand_reads(job)):
+        bits[_HELD[access.memory.role]] += access.read_bits
+    sums = _sums(job, 1).written_bits
 
     def moved(tiles: Tilings) -> dict[Operand, tuple[Whole, Whole]]:
-        ones = np.ones(len(tiles.filters), np.int64)
-        return {operand: (reads * ones, writes * ones) for operand, (reads, writes) in bits.items()}
+        none = 0 * tiles.filters
+        result = {operand: (none + reads, none) for operand, reads in bits.items()}
+        return result | {Operand.OUTPUTS: (sums * (tiles.channel_tiles - 1), sums * tiles.channel_tiles)}
 
-    return OnChip(lambda tiles: np.full(len(tiles.filters), job.work.cycles), moved, job.work.cycles)
+    def cycles(tiles: Tilings) -> Whole:
+        return -(-job.work.cycles * fold_sum(filters, tiles.filters, tiles.filter_tiles, lanes) // -(-filters // lanes))
+
+    return OnChip(cycles, moved, job.work.cycles)
 
 
 def _job(layer: Layer, engine: ZeroSkip, accelerator: Accelerator, resident: Residence, seed: int) -> _Job:
@@ -162,16 +168,21 @@ def _bank_bits(job: _Job, operand: Operand) -> int:
     return sram.bank_bits
 
 
-def _buffers(job: _Job) -> Iterator[Access]:
-    """Weights are read for each tile of pixels, the input for each tile of filters, results are written once."""
-    sram, layer = Level.SRAM, job.setting.layer
+def _sums(job: _Job, channel_tiles: int) -> Access:
+    """Sums are written after each tile of channels, and read for the next one."""
+    setting, count = job.setting, job.setting.layer.output_count
+    memory = Memory(
+        "outputs", Level.SRAM, Role.PARTIAL_SUMS, _bank_bits(job, Operand.OUTPUTS), setting.widths.accumulator
+    )
+    return Access(memory, count * (channel_tiles - 1), count * channel_tiles)
+
+
+def _operand_reads(job: _Job) -> Iterator[Access]:
+    """Weights are read for each tile of pixels, the input for each tile of filters."""
+    sram = Level.SRAM
     weights, activations = _bank_bits(job, Operand.WEIGHTS), _bank_bits(job, Operand.ACTIVATIONS)
     yield from _stored_accesses("weights", Role.WEIGHTS, sram, weights, job.weights, job.tile.pixel_tiles, 0)
     yield from _stored_accesses("input", Role.ACTIVATIONS, sram, activations, job.activations, job.input_passes, 0)
-    outputs = Memory(
-        "outputs", sram, Role.PARTIAL_SUMS, _bank_bits(job, Operand.OUTPUTS), job.setting.widths.accumulator
-    )
-    yield Access(outputs, 0, layer.output_count)
 
 
 def _registers(job: _Job) -> Iterator[Access]:
