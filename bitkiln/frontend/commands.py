@@ -149,6 +149,8 @@ def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     for option in ("against", "html", "data"):
         if getattr(arguments, option):
             raise fail("bad-arguments", f"--{option} is for described accelerators", hint="choose one with -a")
+    if str(arguments.graph).endswith(".csv"):
+        raise fail("bad-arguments", f"{arguments.graph} is for described accelerators", hint="choose one with -a")
     plan = plan_from(arguments)
     design = Design.of(plan, dataflow_cycles(plan), find_technology(arguments.technology or DEFAULT_TECHNOLOGY))
     layers = [

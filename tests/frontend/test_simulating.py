@@ -248,3 +248,8 @@ def test_what_compression_saves_is_on_the_terminal(capsys: pytest.CaptureFixture
     steps = [line.split()[-1] for line in lines if line.startswith(("from SRAM", "without zeros", "shared"))]
     assert len(steps) == 3
     assert "32 bits from DRAM cost 6,400 additions of 32 bits" in lines
+
+
+def test_a_topology_needs_an_accelerator(capsys: pytest.CaptureFixture[str], alexnet: Path) -> None:
+    expected = f"error[bad-arguments]: {alexnet} is for described accelerators\n  help: choose one with -a"
+    assert refused(capsys, alexnet) == expected
