@@ -27,6 +27,7 @@ from .quantised import finish_quantised
 from .torch_import import Imported
 
 OLDEST_OPSET = 7
+_NO_OPSET = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +125,8 @@ class _Translator:
 
     def _check_opsets(self) -> None:
         version = self.model.opsets.get("", OLDEST_OPSET)
+        if version > _NO_OPSET:
+            raise bad_onnx(f"the model has opset {version}")
         if version < OLDEST_OPSET:
             raise fail(
                 "unsupported-op",

@@ -165,6 +165,13 @@ def test_no_onnx_file(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"error[bad-onnx]: {path} is no ONNX model: ")
 
 
+def test_an_opset_that_there_will_never_be(tmp_path: Path) -> None:
+    proto = model([node("Relu", "x")], VECTOR)
+    proto.opset_import[0].version = 1 << 40
+    with pytest.raises(ToolError, match="the model has opset 1099511627776"):
+        import_onnx(write(proto, tmp_path))
+
+
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     path = write(model([node("Relu", "x")], VECTOR), tmp_path)
     path.write_bytes(path.read_bytes().replace(b"Relu_y", b"Rel\xff_y"))
