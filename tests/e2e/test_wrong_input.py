@@ -166,7 +166,7 @@ def test_forwards(forward: str, message: str, project: Path, wrong: Wrong) -> No
         (
             "return nn.Sequential(nn.Flatten(), nn.Linear(64, 10).half()).eval()",
             "error[wrong-dtype]: 1.weight is torch.float16, expected torch.float32\n"
-            "  --> 1\n"
+            "  --> model.py (1)\n"
             "  help: call model.float() before the import\n",
         ),
         (

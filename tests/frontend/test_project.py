@@ -288,7 +288,8 @@ def test_wrong_values(old: str, new: str, message: str, tmp_path: Path) -> None:
         (
             "[plan]\nmax_multiplier = 8\n",
             "error[unknown-key]: project.toml [plan]: unknown key 'max_multiplier'\n"
-            "  help: did you mean max_multipliers? Known: clock_mhz, dsp, layers, max_multipliers, target_interval",
+            "  help: did you mean max_multipliers? Known: clock_mhz, dsp, frames_per_second, layers, max_multipliers, "
+            "target_interval",
         ),
         (
             "[plan]\nclock_mhz = inf\n",
@@ -315,7 +316,7 @@ def test_wrong_values(old: str, new: str, message: str, tmp_path: Path) -> None:
         (
             '[verify]\nsimulator = "modelsim"\n',
             "error[bad-value]: project.toml [verify].simulator: 'modelsim' is not one of the known values\n"
-            "  help: known: cocotb, compiled, icarus",
+            "  help: known: amaranth, cocotb, compiled, icarus",
         ),
         (
             '[build]\nboard = "icebraker"\n',
