@@ -53,7 +53,7 @@ def find_border(graph: Graph) -> tuple[str, str]:
             raise fail(
                 "unsupported-graph",
                 f"the float input %{first} must be quantised first of all, but its users are: {names or 'none'}",
-                hint="quantise the graph before it is scheduled",
+                hint="pass quantise, or input_bits of fake_quantise, or input_threshold of binarise",
             )
         first = users[0].name
     last = graph.outputs[0]

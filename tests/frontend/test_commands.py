@@ -152,7 +152,7 @@ def test_a_float_graph_is_no_hardware(tiny: Tiny, bitkiln: Run) -> None:
         "",
         "error[unsupported-graph]: the float input %images must be quantised first of all, but its users are: "
         "%conv (conv2d)\n"
-        "  help: quantise the graph before it is scheduled\n",
+        "  help: pass quantise, or input_bits of fake_quantise, or input_threshold of binarise\n",
     )
 
 

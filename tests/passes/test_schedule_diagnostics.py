@@ -157,7 +157,7 @@ def test_float_graph() -> None:
     assert error(build.graph((build.add(Relu(), (x,), "relu"),))) == (
         "error[unsupported-graph]: the float input %x must be quantised first of all, "
         "but its users are: %relu (relu)\n"
-        "  help: quantise the graph before it is scheduled"
+        "  help: pass quantise, or input_bits of fake_quantise, or input_threshold of binarise"
     )
 
 
