@@ -33,6 +33,17 @@ class UnitComponent(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, f"o{number}")), queue.o)
         return queues
 
+    def taken_together(self, m: Module, queue: Queue) -> Signal:
+        """Take a beat of `i0` and `i1` in the same cycle, when the queue has room; the signal is high then."""
+        go = Signal()
+        m.d.comb += [
+            go.eq(queue.room & self.i0.valid & self.i1.valid),
+            self.i0.ready.eq(queue.room & self.i1.valid),
+            self.i1.ready.eq(queue.room & self.i0.valid),
+            queue.issue.eq(go),
+        ]
+        return go
+
 
 @dataclass(frozen=True, eq=False)
 class Loop:

@@ -49,13 +49,7 @@ class MultiplyStreamsRtl(UnitComponent):
     def elaborate(self, platform: object) -> Module:
         unit, m = self.unit, Module()
         (queue,) = self.queues(m)
-        go = Signal()
-        m.d.comb += [
-            go.eq(queue.room & self.i0.valid & self.i1.valid),
-            self.i0.ready.eq(queue.room & self.i1.valid),
-            self.i1.ready.eq(queue.room & self.i0.valid),
-            queue.issue.eq(go),
-        ]
+        go = self.taken_together(m, queue)
         a = lanes(registered(m, self.i0.payload, "a"), unit.a.bits, unit.a.signed)
         b = lanes(registered(m, self.i1.payload, "b"), unit.b.bits, unit.b.signed)
         products = [registered(m, x * y, f"product_{n}") for n, (x, y) in enumerate(zip(a, b, strict=True))]

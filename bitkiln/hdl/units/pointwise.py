@@ -63,13 +63,7 @@ class AddStreamsRtl(UnitComponent):
     def elaborate(self, platform: object) -> Module:
         unit, m = self.unit, Module()
         (queue,) = self.queues(m)
-        go = Signal()
-        m.d.comb += [
-            go.eq(queue.room & self.i0.valid & self.i1.valid),
-            self.i0.ready.eq(queue.room & self.i1.valid),
-            self.i1.ready.eq(queue.room & self.i0.valid),
-            queue.issue.eq(go),
-        ]
+        go = self.taken_together(m, queue)
         pairs = zip(
             lanes(self.i0.payload, unit.a.bits, unit.a.signed),
             lanes(self.i1.payload, unit.b.bits, unit.b.signed),
