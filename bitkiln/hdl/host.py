@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from bitkiln.ir import ToolError, fail
 from .protocol import (
     IDENTITY_BYTES,
     LATENCY_BYTES,
+    TAG_BYTES,
     Answer,
     Command,
     Identity,
@@ -21,7 +23,7 @@ from .protocol import (
 )
 
 READ_BYTES = 4096
-LAST_TAG = 255  # a tag is one byte; 0 is the device's word for "I could not tell whose"
+LAST_TAG = (1 << 8 * TAG_BYTES) - 1  # 0 is the device's word for "I could not tell whose"
 
 
 class Transport(Protocol):
@@ -57,7 +59,7 @@ class Device:
         self._transport = transport
         self._timeout_s = timeout_s
         self._attempts = attempts
-        self._tag = 0
+        self._tag = secrets.randbelow(LAST_TAG)  # answers to an earlier program have other tags
         self._received = b""
         self._identity: Identity | None = None
 

@@ -16,13 +16,14 @@ from .protocol import (
     Command,
     Identity,
     Status,
+    TAG_BYTES,
     request_bytes,
 )
 
-FRAME = data.StructLayout({"status": 8, "command": 8, "tag": 8})
+FRAME = data.StructLayout({"status": 8, "command": 8, "tag": 8 * TAG_BYTES})
 # What a component asks of the link's only checksum: there is never a request and an answer at once.
 CHECKSUM = wiring.Signature({"start": Out(1), "valid": Out(1), "data": Out(8), "value": In(32), "is_match": In(1)})
-ANSWER = data.StructLayout({"status": 8, "tag": 8, "length": 32})
+ANSWER = data.StructLayout({"status": 8, "tag": 8 * TAG_BYTES, "length": 32})
 
 
 class FrameReceiver(wiring.Component):
@@ -98,9 +99,9 @@ class FrameReceiver(wiring.Component):
                         self._refuse(m, Status.NOISE)
                     with m.Case(2):
                         m.d.sync += command.eq(byte)
-                    with m.Case(3):
-                        m.d.sync += self.frame.p.tag.eq(byte)
-                    with m.Default():
+                    with m.Case(4, 5, 6, 7):
+                        m.d.sync += self.frame.p.tag.word_select(self._position[:2], 8).eq(byte)
+                    with m.Case(8, 9, 10, 11):
                         m.d.sync += self._is_length_wrong.eq(is_length_wrong)
                 with m.If(self._position == HEADER_BYTES - 1):
                     m.d.sync += [self._left.eq(self._infer_bytes), self._position.eq(0)]
@@ -175,7 +176,8 @@ class FrameSender(wiring.Component):
         m = Module()
         checksum = self.checksum
         answer = self.answer.p
-        header = Cat(Const(int.from_bytes(ANSWER_MAGIC, "little"), 16), answer.status, answer.tag, answer.length)
+        magic = Const(int.from_bytes(ANSWER_MAGIC, "little"), 16)
+        header = Cat(magic, answer.status, Const(0, 8), answer.tag, answer.length)
         position = Signal(range(HEADER_BYTES))
         left = Signal(range(self._longest_payload + 1))
         went = Signal()

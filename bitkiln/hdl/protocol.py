@@ -2,9 +2,10 @@
 
 A request and its answer have the same form, with different magic bytes so that an echo is no answer:
 
-    magic (2) | command or status (1) | tag (1) | payload length (4) | payload | CRC-32 (4)
+    magic (2) | command or status (1) | 0 (1) | tag (4) | payload length (4) | payload | CRC-32 (4)
 
-Numbers are little endian. The CRC-32 is zlib's, over everything before it. docs/host_protocol.md has the rules.
+Numbers are little endian. The tag is drawn at random, so an answer to somebody else's request, or to one of an earlier
+run, is not taken for an answer to this one. The CRC-32 is zlib's, over everything before it. docs/host_protocol.md has the rules.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from enum import IntEnum
 from bitkiln.ir import fail
 from bitkiln.ir.units import Beat
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 REQUEST_MAGIC = b"BK"
 ANSWER_MAGIC = b"bk"
-HEADER_BYTES = 8
+HEADER_BYTES = 12
+TAG_BYTES = 4
 CRC_BYTES = 4
 DIGEST_BYTES = 32
 LATENCY_BYTES = 4
 
-_HEADER = struct.Struct("<2sBBI")
+_HEADER = struct.Struct("<2sBxII")
 _CRC = struct.Struct("<I")
 _STREAM = struct.Struct("<HBBI")
 _BIPOLAR = 2  # where others have 0 for unsigned and 1 for signed

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from bitkiln.hdl.host import Device, Inference
+from bitkiln.hdl.host import LAST_TAG, Device, Inference
 from bitkiln.hdl.protocol import Command, Identity, Status, StreamFormat, encode_answer
 from bitkiln.ir import ToolError
 from bitkiln.ir.units import Beat
@@ -23,8 +24,8 @@ def good(tag: int) -> bytes:
 
 
 def late(tag: int) -> bytes:
-    """The answer to the request before, then this one's."""
-    return encode_answer(Status.OK, tag - 1, bytes(6)) + good(tag)
+    """The answer to another request, then this one's."""
+    return encode_answer(Status.OK, tag % LAST_TAG + 2, bytes(6)) + good(tag)
 
 
 def cut(tag: int) -> bytes:
@@ -51,6 +52,10 @@ def not_understood(tag: int) -> bytes:
     return encode_answer(Status.NOISE, 0)
 
 
+def tag_of(request: bytes) -> int:
+    return int.from_bytes(request[4:8], "little")
+
+
 class Script:
     """Identifies itself, then answers each request with the next reply, in pieces of `piece` bytes."""
 
@@ -63,9 +68,9 @@ class Script:
     def write(self, data: bytes, /) -> None:
         self.requests.append(data)
         if data[2] == Command.IDENTIFY:
-            self._outgoing += encode_answer(Status.OK, data[3], IDENTITY.encode())
+            self._outgoing += encode_answer(Status.OK, tag_of(data), IDENTITY.encode())
         else:
-            self._outgoing += self._replies.pop(0)(data[3])
+            self._outgoing += self._replies.pop(0)(tag_of(data))
 
     def read(self, size: int, /) -> bytes:
         size = min(size, self._piece)
@@ -95,8 +100,8 @@ def test_a_damaged_exchange_is_repeated(replies: Sequence[Reply]) -> None:
     assert Device(script, timeout_s=0).infer([1, 2]) == Inference((5, 6), 9)
     sent = script.requests[1:]
     assert len(sent) == len(replies)
-    assert all(request[:3] == b"BK\x02" and request[8:10] == b"\x01\x02" for request in sent)
-    assert len({request[3] for request in sent}) == len(sent), "each attempt has a tag of its own"
+    assert all(request[:3] == b"BK\x02" and request[12:14] == b"\x01\x02" for request in sent)
+    assert len({tag_of(request) for request in sent}) == len(sent), "each attempt has a tag of its own"
 
 
 def test_the_design_is_asked_for_once() -> None:
@@ -107,12 +112,20 @@ def test_the_design_is_asked_for_once() -> None:
     assert [request[2] for request in script.requests] == [Command.IDENTIFY, Command.INFER, Command.INFER]
 
 
-def test_tags_begin_again_after_255() -> None:
-    script = Script([good] * 300)
+def test_tags_follow_each_other_and_begin_again_behind_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "randbelow", lambda below: below - 2)
+    script = Script([good] * 3)
     host = Device(script, timeout_s=0)
-    for _ in range(300):
+    for _ in range(3):
         host.infer([1, 2])
-    assert [request[3] for request in script.requests] == [1 + number % 255 for number in range(301)]
+    assert [tag_of(request) for request in script.requests] == [LAST_TAG - 1, LAST_TAG, 1, 2]
+
+
+def test_two_programs_begin_with_different_tags() -> None:
+    scripts = [Script([]) for _ in range(20)]
+    for script in scripts:
+        Device(script, timeout_s=0).identify()
+    assert len({tag_of(script.requests[0]) for script in scripts}) == 20
 
 
 @pytest.mark.parametrize(

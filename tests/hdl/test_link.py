@@ -67,7 +67,7 @@ def result(image: bytes) -> bytes:
 
 def assert_is_ready(device: SimulatedDevice) -> None:
     fed = device.fed
-    assert ask(device, infer(77)) == Answer(Status.OK, 77, result(IMAGE))
+    assert ask(device, infer(0x12345677)) == Answer(Status.OK, 0x12345677, result(IMAGE))
     assert device.fed == fed + BEATS
 
 
@@ -89,12 +89,12 @@ BROKEN = {
     "command 0": (encode_request(0, 5), Status.UNKNOWN_COMMAND, 5),
     "too short": (infer(6, IMAGE[:-1]), Status.WRONG_LENGTH, 6),
     "too long": (infer(6, IMAGE + b"\0"), Status.WRONG_LENGTH, 6),
-    "far too long": (b"BK\x02\x06\x08\x00\x00\x01" + IMAGE, Status.WRONG_LENGTH, 6),
+    "far too long": (b"BK\x02\x00\x06\x00\x00\x00\x08\x00\x00\x01" + IMAGE, Status.WRONG_LENGTH, 6),
     "payload without need": (encode_request(Command.RESET, 6, IMAGE), Status.WRONG_LENGTH, 6),
     "too long, with a request inside": (infer(6, infer(9)), Status.WRONG_LENGTH, 6),
     "wrong CRC": (infer(7)[:-1] + b"\x00", Status.WRONG_CRC, 7),
-    "changed payload": (infer(7)[:9] + b"\x00" + infer(7)[10:], Status.WRONG_CRC, 7),
-    "no payload": (infer(8)[:8], Status.TIMED_OUT, 8),
+    "changed payload": (infer(7)[:13] + b"\x00" + infer(7)[14:], Status.WRONG_CRC, 7),
+    "no payload": (infer(8)[:12], Status.TIMED_OUT, 8),
     "no CRC": (infer(8)[:-4], Status.TIMED_OUT, 8),
     "one byte missing": (infer(8)[:-1], Status.TIMED_OUT, 8),
     "only a magic byte": (b"B", Status.TIMED_OUT, 0),

@@ -29,27 +29,27 @@ IDENTITY = Identity(IMAGE, RESULT, 12_000_000, bytes(range(32)))
 
 def test_a_request_byte_by_byte() -> None:
     frame = encode_request(Command.INFER, 7, b"\x01\x02")
-    assert frame[:-4].hex(" ") == "42 4b 02 07 02 00 00 00 01 02"
+    assert frame[:-4].hex(" ") == "42 4b 02 00 07 00 00 00 02 00 00 00 01 02"
     assert frame[-4:] == zlib.crc32(frame[:-4]).to_bytes(4, "little")
-    assert encode_request(Command.IDENTIFY, 1).hex(" ") == "42 4b 01 01 00 00 00 00 6f c1 aa be"
+    assert encode_request(Command.IDENTIFY, 1).hex(" ") == "42 4b 01 00 01 00 00 00 00 00 00 00 0b 1a 8c 71"
 
 
 def test_an_identity_byte_by_byte() -> None:
     payload = IDENTITY.encode()
     assert payload.hex(" ", 4) == (
-        "01000000 001bb700 03000501 02000000 01001400 04000000 "
+        "02000000 001bb700 03000501 02000000 01001400 04000000 "
         "00010203 04050607 08090a0b 0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f"
     )
     assert len(payload) == IDENTITY_BYTES
     assert Identity.decode(payload) == IDENTITY
 
 
-@pytest.mark.parametrize(("payload", "says"), [(b"", "nothing"), (b"\x02" + bytes(IDENTITY_BYTES - 1), "version 2")])
+@pytest.mark.parametrize(("payload", "says"), [(b"", "nothing"), (b"\x01" + bytes(IDENTITY_BYTES - 1), "version 1")])
 def test_another_version_is_refused(payload: bytes, says: str) -> None:
     with pytest.raises(ToolError) as caught:
         Identity.decode(payload)
     assert str(caught.value) == (
-        f"error[wrong-protocol]: expected a device that speaks protocol version 1, but it says {says}\n"
+        f"error[wrong-protocol]: expected a device that speaks protocol version 2, but it says {says}\n"
         "  help: build and flash its design again with this bitkiln"
     )
 
@@ -100,7 +100,7 @@ def test_an_unfinished_answer_is_kept() -> None:
     assert take_answer(b"noise", 3) == (None, b"")
 
 
-@pytest.mark.parametrize("position", range(14))
+@pytest.mark.parametrize("position", range(18))
 def test_a_damaged_answer_is_no_answer(position: int) -> None:
     frame = bytearray(encode_answer(Status.OK, 9, b"ab"))
     frame[position] ^= 0x10
