@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
-from bitkiln.ir.units import Beat, MatrixVector, Thresholds
+from bitkiln.ir.units import Accumulation, Beat, MatrixVector, Thresholds, parity_of
 
-from ._accumulation import Accumulation, parity_of
 from ._parts import clamped, delayed, registered, shifted, table
 
 

@@ -10,9 +10,8 @@ from amaranth.lib.memory import Memory
 from numpy.typing import NDArray
 
 from bitkiln.ir import Stream
-from bitkiln.ir.units import MatrixVector, Storage, WeightCode
+from bitkiln.ir.units import Accumulation, MatrixVector, Storage, WeightCode
 
-from ._accumulation import Accumulation
 from ._endings import Ending, RowField, joined, row_word
 from ._parts import UnitComponent, delayed, lanes, loop_nest, packed, registered, table
 from ._products import summed_products

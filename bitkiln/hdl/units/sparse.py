@@ -9,9 +9,8 @@ from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
 from bitkiln.ir import Stream
-from bitkiln.ir.units import Multiplier, SparseMatrixVector, Storage
+from bitkiln.ir.units import Accumulation, Multiplier, SparseMatrixVector, Storage
 
-from ._accumulation import Accumulation
 from ._endings import Ending, RowField, joined, row_word
 from ._parts import UnitComponent, delayed, lanes, packed, registered, table
 from ._products import lut_product

@@ -2,6 +2,7 @@
 
 from ._timing import NEVER, InputTiming, OutputTiming, Process, Steps, Wait
 from ._unit import Beat, Rescale, Unit
+from .accumulation import Accumulation, parity_of
 from .gather import ConcatStreams, Gather
 from .lookup import MOST_TABLE_BITS, LookupStream, MultiplyStreams
 from .matrix_vector import MatrixVector, Multiplier, Products, Storage, WeightCode, count_stages
@@ -33,6 +34,7 @@ __all__ = [
     "NEVER",
     "QUEUE_PLACES",
     "UNITS",
+    "Accumulation",
     "AddStreams",
     "ArgMaxStream",
     "Beat",
@@ -62,6 +64,7 @@ __all__ = [
     "WeightCode",
     "Window",
     "count_stages",
+    "parity_of",
     "vector_cycles",
     "walk_cycles",
 ]

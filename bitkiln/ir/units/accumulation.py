@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bitkiln.ir import Int
-from bitkiln.ir.units import Beat, MatrixVector, Products
+from bitkiln.ir.numbers import Int
+
+from ._unit import Beat
+from .matrix_vector import MatrixVector, Products
 
 Rows = NDArray[np.int64]
 
