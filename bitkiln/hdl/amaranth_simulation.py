@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from .accelerator import Accelerator
 from .flow import ALWAYS, DRAIN_CYCLES, Flow
 from .trace import Beats, Outcome, Progress, Trace, failure
 
@@ -34,7 +34,7 @@ class _Run:
 class AmaranthSimulation:
     """An accelerator that may be run several times, each time from reset; the same rules as the compiled harness's."""
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: wiring.Component) -> None:
         self._top = accelerator
         self._run_: _Run | None = None
         self._cycle, self._has_run = 0, False

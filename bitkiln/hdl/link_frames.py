@@ -13,10 +13,10 @@ from .protocol import (
     CRC_BYTES,
     HEADER_BYTES,
     REQUEST_MAGIC,
+    TAG_BYTES,
     Command,
     Identity,
     Status,
-    TAG_BYTES,
     request_bytes,
 )
 

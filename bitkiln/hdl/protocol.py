@@ -5,7 +5,8 @@ A request and its answer have the same form, with different magic bytes so that 
     magic (2) | command or status (1) | 0 (1) | tag (4) | payload length (4) | payload | CRC-32 (4)
 
 Numbers are little endian. The tag is drawn at random, so an answer to somebody else's request, or to one of an earlier
-run, is not taken for an answer to this one. The CRC-32 is zlib's, over everything before it. docs/host_protocol.md has the rules.
+run, is not taken for an answer to this one. The CRC-32 is
+zlib's, over everything before it. docs/host_protocol.md has the rules.
 """
 
 from __future__ import annotations

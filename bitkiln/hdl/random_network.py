@@ -43,6 +43,8 @@ from bitkiln.ir.ops import (
     SumPool2d,
     Tanh,
 )
+from bitkiln.ir.units import Storage
+from bitkiln.passes.schedule import LayerFolding, PlanOptions
 
 MOST_SIZE, MOST_CHANNELS = 8, 8
 _FEW_WEIGHTS = ((-1, 1), (-1, 0, 1), (-16, -2, 0, 1, 4), (-90, 7, 55))
@@ -91,7 +93,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RandomNetwork:
-    """A map [channels, height, width] of codes, the steps, the end; folded to `multipliers`."""
+    """A map [channels, height, width] of codes, the steps, the end; folded to `multipliers`, weights in `storage`."""
 
     seed: int
     channels: int
@@ -100,6 +102,9 @@ class RandomNetwork:
     steps: tuple[Step, ...]
     end: End
     multipliers: int
+    storage: Storage | None = None
+    renewable: bool = False
+    banks: int = 1
 
     @classmethod
     def drawn(cls, seed: int) -> RandomNetwork:
@@ -109,7 +114,17 @@ class RandomNetwork:
         rng.shuffle(kinds)
         steps = tuple(Step(kind, rng.getrandbits(30)) for kind in kinds)
         size = rng.choice([1, 2, 3, 4, 6]), rng.randint(2, 6), rng.randint(2, 6)
-        return cls(seed, *size, steps, rng.choice(list(End)), rng.choice([8, 16, 40]))
+        end, multipliers = rng.choice(list(End)), rng.choice([8, 16, 40])
+        storage = rng.choice([None, None, Storage.BLOCK, Storage.BIG, Storage.LOADED])
+        return cls(seed, *size, steps, end, multipliers, storage, rng.random() < 0.3, rng.choice([1, 2]))
+
+    def plan_options(self, graph: Graph) -> PlanOptions:
+        """How its graph is folded, and where its weights live, if it has some."""
+        has_weights = any(isinstance(node.op, Conv2d | Linear) for node in graph.nodes)
+        layers = (LayerFolding("*", storage=self.storage),) if self.storage and has_weights else ()
+        return PlanOptions(
+            max_multipliers=self.multipliers, renewable=self.renewable, weight_banks=self.banks, layers=layers
+        )
 
     def graph(self) -> Graph:
         """Return the quantised graph, always the same."""

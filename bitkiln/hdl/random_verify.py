@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from bitkiln.ir import Graph, Int, ToolError
-from bitkiln.passes.schedule import PlanOptions, schedule
+from bitkiln.passes.schedule import schedule
 from bitkiln.sim.queues import size_queues
 
 from .bundle import Bundle
@@ -72,7 +72,8 @@ def check_network(network: RandomNetwork) -> Finding:
 
     A run that gets stuck counts as one wrong beat.
     """
-    plan = size_queues(schedule(network.graph(), PlanOptions(max_multipliers=network.multipliers)))
+    graph = network.graph()
+    plan = size_queues(schedule(graph, network.plan_options(graph)))
     options = VerifyOptions(IMAGES, RtlSimulator.AMARANTH, seed=network.seed % 1000 + 1)
     try:
         found: Verification = verify_plan(plan, _samples(plan.graph, network.seed), options)
@@ -104,7 +105,8 @@ def program(found: Finding) -> str:
     return (
         '"""A random network whose RTL differs from the golden model or from the predicted cycles."""\n\n'
         "from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind\n"
-        "from bitkiln.hdl.random_verify import check_network\n\n"
+        "from bitkiln.hdl.random_verify import check_network\n"
+        "from bitkiln.ir.units import Storage\n\n"
         f"NETWORK = {source(found.network)}\n\n"
         f"{why}\n"
         "found = check_network(NETWORK)\n"
@@ -118,7 +120,8 @@ def source(network: RandomNetwork) -> str:
     sizes = f"seed={network.seed}, channels={network.channels}, height={network.height}, width={network.width}"
     return (
         f"RandomNetwork(\n    {sizes},\n    steps=(\n{steps}    ),\n"
-        f"    end={network.end}, multipliers={network.multipliers},\n)"
+        f"    end={network.end}, multipliers={network.multipliers},\n"
+        f"    storage={network.storage}, renewable={network.renewable}, banks={network.banks},\n)"
     )
 
 
@@ -127,6 +130,12 @@ def _simpler(network: RandomNetwork) -> Iterator[RandomNetwork]:
         yield replace(network, steps=(*network.steps[:i], *network.steps[i + 1 :]))
     if network.end is not End.MAP:
         yield replace(network, end=End.MAP)
+    if network.storage:
+        yield replace(network, storage=None)
+    if network.renewable:
+        yield replace(network, renewable=False)
+    if network.banks > 1:
+        yield replace(network, banks=1)
     for size in _smaller(network.channels):
         yield replace(network, channels=size)
     for size in _smaller(network.height):

@@ -16,7 +16,7 @@ from bitkiln.ir import Graph, Plan, evaluate, fail, prune_dead
 from bitkiln.sim.dataflow import DataflowCycles, dataflow_cycles
 from bitkiln.sim.image_cycles import depends_on_codes, image_output_cycles
 
-from .accelerator import Accelerator
+from .accelerator import stream_accelerator
 from .amaranth_simulation import AmaranthSimulation
 from .beats import Codes, pack_inputs, pack_outputs
 from .bench import CocotbSimulation, Simulator
@@ -25,6 +25,7 @@ from .flow import ALWAYS, Flow
 from .harness import CompiledSimulation
 from .trace import Trace
 from .verification import RtlSimulator, Verification, VerifyOptions
+from .weights import WeightSet
 
 Simulation = CompiledSimulation | CocotbSimulation | AmaranthSimulation
 
@@ -101,7 +102,7 @@ def _evaluated(graph: Graph, samples: Tensor) -> tuple[Codes, Codes]:
 
 
 def _simulation(plan: Plan, simulator: RtlSimulator, cache_folder: Path | None, run_folder: Path) -> Simulation:
-    accelerator = Accelerator(plan)
+    accelerator = stream_accelerator(plan)
     match simulator:
         case RtlSimulator.COMPILED:
             return CompiledSimulation(accelerator, cache_folder=cache_folder)
@@ -116,5 +117,5 @@ def _simulation(plan: Plan, simulator: RtlSimulator, cache_folder: Path | None, 
 def _run(simulation: Simulation, plan: Plan, codes: Codes, predicted: DataflowCycles, flow: Flow) -> Trace:
     """Stream the images; a run may take ten times the predicted cycles before it counts as stuck."""
     expected = len(codes) * plan.stream[plan.output_stream].beats
-    limit = 10 * (predicted.latency + predicted.interval * len(codes)) + 10_000
+    limit = 10 * (predicted.latency + predicted.interval * len(codes)) + len(WeightSet.of(plan).columns) + 10_000
     return simulation.run(pack_inputs(plan, codes), expected, flow=flow, max_cycles=limit)

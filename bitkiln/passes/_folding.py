@@ -96,6 +96,7 @@ def _wished(layer: Layer, wishes: Sequence[LayerFolding]) -> _Choices:
                 sparse=layer.sparse if wish.sparse is None else wish.sparse,
                 skip_zeros=layer.skip_zeros if wish.skip_zeros is None else wish.skip_zeros,
             )
+    _check_storage(layer)
     foldings = layer.foldings()
     for name, value, legal in (
         ("pe", pe, sorted({folding.pe for folding in foldings})),
@@ -107,6 +108,13 @@ def _wished(layer: Layer, wishes: Sequence[LayerFolding]) -> _Choices:
     if not kept:
         raise _illegal(layer, f"pe = {pe} with simd = {simd}", "pe equal to simd")
     return _Choices.of(layer, kept)
+
+
+def _check_storage(layer: Layer) -> None:
+    """Of different wishes for one layer; what one of them asks for is checked where it is made."""
+    if isinstance(layer, ProductLayer) and layer.storage and layer.storage.is_loaded and layer.is_sparse:
+        what = f"{layer.place.name}: entries of weights that are not 0 cannot be stored as {layer.storage.value!r}"
+        raise fail("bad-folding", what, layer.place.loc, "sparse = false, or storage = 'block'")
 
 
 def _illegal(layer: Layer, what: str, legal: str) -> ToolError:

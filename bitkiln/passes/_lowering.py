@@ -69,13 +69,13 @@ class Lowered:
     reordered: Mapping[str, str]
 
 
-def lower(graph: Graph) -> Lowered:
-    """Return the layers of a quantised graph with one input and one output.
+def lower(graph: Graph, is_renewable: bool = False) -> Lowered:
+    """Return the layers of a quantised graph with one input and one output; `is_renewable` as in `PlanOptions`.
 
     Raises ToolError `unsupported-graph` or `no-unit`, which names the node and the reason.
     """
     first, last = find_border(graph)
-    lowering, nodes = _Lowering(graph, first), hardware_nodes(graph, first, last)
+    lowering, nodes = _Lowering(graph, first, is_renewable), hardware_nodes(graph, first, last)
     findings: list[ToolError] = []
     for node in nodes:
         try:
@@ -104,6 +104,7 @@ def lower(graph: Graph) -> Lowered:
 class _Lowering:
     graph: Graph
     first: str
+    is_renewable: bool
     layers: list[Layer] = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
     formats: dict[str, Format] = field(default_factory=dict)
@@ -218,6 +219,7 @@ class _Lowering:
             self.orders.of[node.args[0]],
             self.orders.of[node.name],
             self._ending_of(user) if user else None,
+            self.is_renewable,
         )
         place = self._place(node, user or node, Format.of(_int(self.graph, node.name)))
         to_layer = conv2d_layer if isinstance(node.op, Conv2d) else linear_layer

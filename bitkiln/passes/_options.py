@@ -16,9 +16,10 @@ class LayerFolding:
     """By hand, for the layers whose stage name matches the glob `layer`. What is None stays automatic.
 
     `pe` divides the output channels (of a group), `simd` the input channels (of a group), or the features of a linear
-    layer. A layer without multipliers has one number of lanes, which either names. `sparse` asks for the unit that
-    skips weights of 0 (or against it); without, it is taken where few enough are left. `skip_zeros` lets that unit skip
-    inputs of 0 as well: then the cycles depend on the image, and those of the Plan are the most it takes.
+    layer. A layer without multipliers has one number of lanes, which either names. `storage` says where the weights
+    live; the host fills `big` and `loaded`, which the unit that skips weights of 0 does not allow. `sparse` asks for
+    that unit (or against it); without, it is taken where few enough are left. `skip_zeros` lets it skip inputs of 0 as
+    well: then the cycles depend on the image, and those of the Plan are the most it takes.
     """
 
     layer: str
@@ -29,6 +30,14 @@ class LayerFolding:
     sparse: bool | None = None
     skip_zeros: bool | None = None
 
+    def __post_init__(self) -> None:
+        if self.storage and self.storage.is_loaded and (self.sparse or self.skip_zeros):
+            raise fail(
+                "bad-folding",
+                f"{self.layer}: entries of weights that are not 0 cannot be stored as {self.storage.value!r}",
+                hint="sparse = false, or storage = 'block'",
+            )
+
 
 @dataclass(frozen=True)
 class PlanOptions:
@@ -36,6 +45,10 @@ class PlanOptions:
     an image) asks for the fewest multipliers that reach it, `frames_per_second` for those that do at `clock_mhz`.
     Without all of them there are 16 multipliers, or one a layer if that is more. `dsp` says how many multipliers may be
     DSP blocks, None for all. Of several `layers` that match one layer, the last counts.
+
+    With `renewable` the hardware fits any weights and biases of these formats: retrained ones can take their place in a
+    finished bitstream (`bitkiln build --patch`) or are loaded by the host. `weight_banks` = 2 gives memories that the
+    host fills room for a second set, which it loads while the first is in use.
 
     >>> PlanOptions(clock_mhz=25, max_multipliers=28, layers=(LayerFolding("conv1", pe=4),)).max_multipliers
     28
@@ -46,6 +59,8 @@ class PlanOptions:
     target_interval: int | None = None
     frames_per_second: float | None = None
     dsp: int | None = None
+    renewable: bool = False
+    weight_banks: int = 1
     layers: tuple[LayerFolding, ...] = ()
 
     def __post_init__(self) -> None:
@@ -53,6 +68,12 @@ class PlanOptions:
             raise fail("bad-value", f"clock_mhz must be above 0 and finite, not {self.clock_mhz}")
         if self.frames_per_second is not None:
             self._check_rate(self.frames_per_second)
+        if self.weight_banks not in (1, 2):
+            raise fail("bad-value", f"weight_banks must be 1 or 2, not {self.weight_banks}")
+        in_luts = [wish.layer for wish in self.layers if wish.storage is Storage.LUT]
+        if self.renewable and in_luts:
+            hint = "storage = 'block', 'big' or 'loaded'"
+            raise fail("bad-value", f"weights in LUTs are not renewable, as those of {in_luts[0]} would be", hint=hint)
         for name, value, least in (
             ("max_multipliers", self.max_multipliers, 1),
             ("target_interval", self.target_interval, 1),

@@ -77,6 +77,8 @@ class ProductLayer(Layer):
     weight_code: WeightCode = WeightCode.INTEGER
     sparse: bool | None = None
     skip_zeros: bool = False
+    renewable: bool = False
+    banks: int = 1
 
     @property
     def operand(self) -> Format:
@@ -96,9 +98,14 @@ class ProductLayer(Layer):
     @cached_property
     def is_sparse(self) -> bool:
         """True if weights of 0 are skipped."""
-        if self.sparse is None and self.can_be_sparse:
+        if self.sparse is None and self.can_be_sparse and not self._stays_dense:
             return self.skip_zeros or pays_sparse(self.weights)
         return bool(self.sparse)
+
+    @property
+    def _stays_dense(self) -> bool:
+        """True where other weights, or those of the host, may take the place of these."""
+        return self.renewable or (self.storage is not None and self.storage.is_loaded)
 
     @cached_property
     def _sparse_cost(self) -> SparseCost:
@@ -145,11 +152,13 @@ class ProductLayer(Layer):
             bias=self.bias,
             shift=self.shift,
             multiplier=self.multiplier or Multiplier.DSP,
-            storage=self.storage or self._usual_storage(folding),
+            storage=self._stored_in(folding),
             weight_code=self._stored_code(folding),
             input_bipolar=self.operand.bipolar,
             output_bipolar=self.place.output.bipolar,
             thresholds=self.thresholds,
+            renewable=self.renewable and not self.is_sparse,
+            banks=self.banks if self._stored_in(folding).is_loaded else 1,
         )
         product = sparse_unit(dense, self.skip_zeros) if self.is_sparse else dense
         if self.geometry is None:
@@ -160,14 +169,16 @@ class ProductLayer(Layer):
     def _stored_code(self, folding: Folding) -> WeightCode:
         """Integers that are few distinct codes are stored as indices, if a memory gets smaller by that."""
         is_integer = self.weight_code is WeightCode.INTEGER and not self.is_sparse
-        if not is_integer or (self.storage or self._usual_storage(folding)) is not Storage.BLOCK:
+        if not is_integer or self.renewable or self._stored_in(folding) is Storage.LUT:
             return self.weight_code
         codes = len(np.unique(self.weights))
         is_small = max(1, (codes - 1).bit_length()) < self.weight_bits and codes <= MOST_CODES
         return WeightCode.CODEBOOK if is_small else self.weight_code
 
-    def _usual_storage(self, folding: Folding) -> Storage:
+    def _stored_in(self, folding: Folding) -> Storage:
         """Block RAM pays from some words and bits on; below that its blocks would stay nearly empty."""
+        if self.storage or self.renewable:
+            return self.storage or Storage.BLOCK
         words = self.weights.size // (folding.pe * folding.simd)
         is_small = words < MIN_BLOCK_WORDS or self.weights.size * self.weight_bits < MIN_BLOCK_BITS
         return Storage.LUT if is_small else Storage.BLOCK
@@ -182,6 +193,7 @@ class Surroundings:
     input_order: Order
     output_order: Order
     ending: Requantisation | Comparison | None
+    is_renewable: bool
 
 
 def linear_layer(graph: Graph, node: Node, place: Place, around: Surroundings) -> ProductLayer:
@@ -238,9 +250,12 @@ def _product(
     weight, bias, channels = rows
     shift = _shifts(around, channels)
     rounded = bias + np.array([1 << (s - 1) if s > 0 else 0 for s in shift] or [0], np.int64)
-    lo, hi = product_range(torch.from_numpy(weight), torch.from_numpy(rounded), around.input_range)
-    accumulator = Int.holding(lo, hi, signed=True)
     weight_code, weight_bits = _weight_code(graph, node.args[1], around.input)
+    lo, hi = product_range(torch.from_numpy(weight), torch.from_numpy(rounded), around.input_range)
+    if around.is_renewable:
+        most = _largest_sum(weight.shape[1], weight_code, weight_bits, around.input)
+        lo, hi = min(lo, -2 * most), max(hi, 2 * most)  # room for a bias as large
+    accumulator = Int.holding(lo, hi, signed=True)
     wanted, thresholds = around.ending, None
     if isinstance(wanted, Comparison):
         # What no sum reaches is as good as what the largest does not reach: thresholds stay as narrow as sums.
@@ -265,7 +280,15 @@ def _product(
         hi=limits[1],
         thresholds=thresholds,
         weight_code=weight_code,
+        renewable=around.is_renewable,
     )
+
+
+def _largest_sum(columns: int, weight_code: WeightCode, weight_bits: int, source: Format) -> int:
+    """The largest magnitude of a sum of products of any weights with any input."""
+    is_few = weight_code in (WeightCode.BIPOLAR, WeightCode.TERNARY)
+    largest_weight = 1 if is_few else 1 << (weight_bits - 1)
+    return columns * largest_weight * max(map(abs, source.beat(1).code_range))
 
 
 def _weight_code(graph: Graph, name: str, source: Format) -> tuple[WeightCode, int]:

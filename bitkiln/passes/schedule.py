@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bitkiln.ir import Graph, Plan, prune_dead
 
 from ._assembly import INPUT_STREAM, OUTPUT_STREAM, Assembler
 from ._folding import fold
+from ._layers import Layer
 from ._lowering import lower
 from ._options import LayerFolding, PlanOptions
+from ._products import ProductLayer
 
 __all__ = ["LayerFolding", "PlanOptions", "schedule"]
 
@@ -19,8 +23,9 @@ def schedule(graph: Graph, options: PlanOptions) -> Plan:
     for its producer's full rate; `bitkiln.sim.queues.size_queues` deepens those where that does not do for the whole.
     Same graph and options, same plan. Raises ToolError `unsupported-graph`, `no-unit` or `bad-folding`.
     """
-    lowered = lower(prune_dead(graph))
-    stages, streams = Assembler(lowered).assemble(fold(lowered, options))
+    lowered = lower(prune_dead(graph), options.renewable)
+    folded = [(_with_banks(layer, options.weight_banks), folding) for layer, folding in fold(lowered, options)]
+    stages, streams = Assembler(lowered).assemble(folded)
     return Plan(
         graph=graph,
         stages=stages,
@@ -33,3 +38,7 @@ def schedule(graph: Graph, options: PlanOptions) -> Plan:
         output_order=lowered.output_order,
         clock_hz=options.clock_mhz * 1e6,
     )
+
+
+def _with_banks(layer: Layer, banks: int) -> Layer:
+    return replace(layer, banks=banks) if isinstance(layer, ProductLayer) else layer

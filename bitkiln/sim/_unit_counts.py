@@ -149,19 +149,21 @@ def _tree(unit: MatrixVector, row_steps: int) -> list[Arithmetic]:
 
 
 def _constants(unit: MatrixVector) -> list[Access]:
-    """Reads of weights and row constants. A single word is wired to the arithmetic and read from no memory."""
-    accesses = []
+    """Reads of weights and row constants. A single word is wired to the arithmetic and read from no memory, unless
+    another may take its place.
+    """
+    accesses, least = [], 1 if unit.renewable or unit.storage.is_loaded else 2
     rounds = unit.groups * unit.row_folds
     words = rounds * unit.column_folds
-    if words > 1:
+    if words >= least:
         width = unit.pe * unit.simd * unit.stored_bits
-        memory = Memory("weights", Level.SRAM, Role.WEIGHTS, words * width, width)
+        memory = Memory("weights", Level.SRAM, Role.WEIGHTS, unit.banks * words * width, width)
         accesses.append(Access(memory, reads=unit.steps, writes=0))
-    if rounds > 1:
+    if rounds >= least:
         selector_bits = (len(set(unit.shift)) - 1).bit_length() if unit.shift else 0
         selector_bits += unit.accumulator_bits * (unit.thresholds.count - 1) if unit.thresholds else 0
         width = unit.pe * (unit.accumulator_bits + selector_bits)
-        memory = Memory("row constants", Level.SRAM, Role.ROW_CONSTANTS, rounds * width, width)
+        memory = Memory("row constants", Level.SRAM, Role.ROW_CONSTANTS, unit.banks * rounds * width, width)
         accesses.append(Access(memory, reads=unit.vectors * rounds, writes=0))
     return accesses
 

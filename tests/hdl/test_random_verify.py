@@ -67,7 +67,8 @@ def test_written_program(tmp_path: Path) -> None:
     assert text == (
         '"""A random network whose RTL differs from the golden model or from the predicted cycles."""\n\n'
         "from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind\n"
-        "from bitkiln.hdl.random_verify import check_network\n\n"
+        "from bitkiln.hdl.random_verify import check_network\n"
+        "from bitkiln.ir.units import Storage\n\n"
         "NETWORK = RandomNetwork(\n"
         "    seed=1, channels=2, height=3, width=2,\n"
         "    steps=(\n"
@@ -75,6 +76,7 @@ def test_written_program(tmp_path: Path) -> None:
         "        Step(StepKind.FLIP, 1),\n"
         "    ),\n"
         "    end=End.MAP, multipliers=8,\n"
+        "    storage=None, renewable=False, banks=1,\n"
         ")\n\n"
         "# 12 output beats: 1 wrong\n"
         "#   beat 3\n"

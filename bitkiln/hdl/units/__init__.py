@@ -22,6 +22,8 @@ from bitkiln.ir.units import (
     Window,
 )
 
+from ._contents import Contents, loaded_contents
+from ._loaded import LOAD_BUS
 from ._parts import UnitComponent
 from ._queue import Queue
 from .gather import ConcatStreamsRtl, GatherRtl
@@ -56,4 +58,4 @@ def unit_component(unit: Unit, outputs: tuple[Stream, ...]) -> UnitComponent:
     return _COMPONENTS[type(unit)](unit, outputs)
 
 
-__all__ = ["Queue", "UnitComponent", "unit_component"]
+__all__ = ["LOAD_BUS", "Contents", "Queue", "UnitComponent", "loaded_contents", "unit_component"]

@@ -32,7 +32,8 @@ class Ending:
 
     @classmethod
     def of(cls, unit: MatrixVector, sums: Accumulation) -> Ending:
-        is_parity_read = sums.scale == 2 and unit.thresholds is None and parity_of(sums) is None
+        is_shared = parity_of(sums) is not None and not unit.renewable
+        is_parity_read = sums.scale == 2 and unit.thresholds is None and not is_shared
         parity = RowField(1, tuple(sums.parity.tolist())) if is_parity_read else None
         choices = _choices(unit)
         bits = max(choices, default=0).bit_length()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
@@ -19,11 +19,13 @@ from ._queue import Queue
 class UnitComponent(wiring.Component):
     """RTL of one unit: input streams `i0`, `i1`, ..., output streams `o0`, ..., each output behind its queue."""
 
-    def __init__(self, unit: Unit, outputs: Sequence[Stream]) -> None:
+    def __init__(
+        self, unit: Unit, outputs: Sequence[Stream], others: Mapping[str, wiring.Member] | None = None
+    ) -> None:
         self.outputs = outputs
         ports = {f"i{n}": In(stream.Signature(unsigned(beat.width))) for n, beat in enumerate(unit.inputs)}
         ports |= {f"o{n}": Out(stream.Signature(unsigned(beat.width))) for n, beat in enumerate(unit.outputs)}
-        super().__init__(ports)
+        super().__init__(ports | dict(others or {}))
 
     def queues(self, m: Module) -> list[Queue]:
         """Add the output queues and connect them to the output ports."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 
 from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode
@@ -55,7 +54,7 @@ def _signed(x: Value, weight: Value, is_ternary: bool) -> Value:
 
 def _shifted(unit: MatrixVector, x: Value, weight: Value) -> Value:
     """x times a power of two, inverted if the sign above the exponent says so; 0 for an exponent of 0."""
-    most = int(np.abs(unit.weights).max()).bit_length()
+    most = unit.largest_weight.bit_length()
     exponent, is_negative = weight[:-1], weight[-1]
     bits = len(x) + most
     placed: Value = Const(0, signed(bits))

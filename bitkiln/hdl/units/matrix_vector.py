@@ -10,8 +10,9 @@ from amaranth.lib.memory import Memory
 from numpy.typing import NDArray
 
 from bitkiln.ir import Stream
-from bitkiln.ir.units import Accumulation, MatrixVector, Storage, WeightCode
+from bitkiln.ir.units import Accumulation, MatrixVector, WeightCode
 
+from ._constants import ROWS, WEIGHTS, Constants
 from ._endings import Ending, RowField, joined, row_word
 from ._parts import UnitComponent, delayed, lanes, loop_nest, packed, registered, table
 from ._products import summed_products
@@ -22,7 +23,8 @@ class MatrixVectorRtl(UnitComponent):
 
     def __init__(self, unit: MatrixVector, outputs: tuple[Stream, ...]) -> None:
         self.unit = unit
-        super().__init__(unit, outputs)
+        self._constants = Constants(unit)
+        super().__init__(unit, outputs, self._constants.ports)
 
     def elaborate(self, platform: object) -> Module:
         unit, m = self.unit, Module()
@@ -43,6 +45,8 @@ class MatrixVectorRtl(UnitComponent):
         valid = delayed(m, go, 3 + unit.tree_stages, "valid", is_control=True)
         ending = Ending.of(unit, Accumulation.of(unit))
         accumulators, constants = self._accumulate(m, products, (valid, first, last), ending)
+        if unit.storage.is_loaded:
+            self._constants.connect(m, self)
         results = [ending.finish(m, accumulators[p], constants[p], p) for p in range(unit.pe)]
         done = delayed(m, last, 1 + unit.ending_stages, "done", is_control=True)
         m.d.comb += [queue.push.eq(done), queue.payload.eq(packed(results, unit.bits))]
@@ -71,19 +75,14 @@ class MatrixVectorRtl(UnitComponent):
         """The weights of a step two cycles later, lane p * SIMD + s for row p and column s."""
         unit = self.unit
         words = weight_words(unit)
-        style = "block" if unit.storage is Storage.BLOCK else "logic"
         width = unit.pe * unit.simd * unit.stored_bits
-        if len(words) == 1:
+        if len(words) == 1 and not self._constants.are_memories:
             return self._decoded(m, lanes(Const(words[0], width), unit.stored_bits, False))
-        m.submodules.weights = memory = Memory(
-            shape=unsigned(width), depth=len(words), init=words, attrs={"rom_style": style, "ram_style": style}
-        )
-        read = memory.read_port(domain="sync")
         address = Signal(range(len(words)))
-        m.d.comb += read.addr.eq(address)
         with m.If(go):
             m.d.sync += address.eq(Mux(address == len(words) - 1, 0, address + 1))
-        stored = self._decoded(m, lanes(read.data, unit.stored_bits, False))
+        word = self._constants.read(m, WEIGHTS, words, width, address)
+        stored = self._decoded(m, lanes(word, unit.stored_bits, False))
         return [registered(m, weight, f"weight_{n}") for n, weight in enumerate(stored)]
 
     def _decoded(self, m: Module, stored: list[Value]) -> list[Value]:
@@ -108,9 +107,7 @@ class MatrixVectorRtl(UnitComponent):
         """Add the sums of a row's folds to its start; also give each row's other constants, at the same time."""
         valid, first, last = flags
         accumulation = ending.sums
-        start = RowField(accumulation.bits, tuple(accumulation.start.tolist()))
-        fields = (start, *ending.fields)
-        found = self._row_constants(m, last, fields)
+        found = self._row_constants(m, last, row_fields(ending))
         accumulators: list[Value] = []
         for p, term in enumerate(sums):
             accumulator = Signal(signed(accumulation.bits), name=f"accumulator_{p}", reset_less=True)
@@ -130,21 +127,21 @@ class MatrixVectorRtl(UnitComponent):
         words = [row_word(fields, unit.pe, number) for number in range(rounds)]
         width = unit.pe * sum(field.bits for field in fields)
         word: Value = Const(words[0], width)
-        if rounds > 1:
-            m.submodules.rows = memory = Memory(shape=unsigned(width), depth=rounds, init=words)
-            read = memory.read_port(domain="sync")
+        if rounds > 1 or self._constants.are_memories:
             current, following = Signal(range(rounds)), Signal(range(rounds))
-            m.d.comb += [
-                following.eq(Mux(last, Mux(current == rounds - 1, 0, current + 1), current)),
-                read.addr.eq(following),
-            ]
+            m.d.comb += following.eq(Mux(last, Mux(current == rounds - 1, 0, current + 1), current))
             m.d.sync += current.eq(following)
-            word = read.data
+            word = self._constants.read(m, ROWS, words, width, following)
         found, offset = [], 0
         for field in fields:
             found.append(lanes(word[offset : offset + unit.pe * field.bits], field.bits, False))
             offset += unit.pe * field.bits
         return found
+
+
+def row_fields(ending: Ending) -> tuple[RowField, ...]:
+    """The constants of a row: where its accumulator starts, and what its ending takes."""
+    return (RowField(ending.sums.bits, tuple(ending.sums.start.tolist())), *ending.fields)
 
 
 def weight_words(unit: MatrixVector) -> list[int]:

@@ -6,6 +6,7 @@ from .accumulation import Accumulation, parity_of
 from .gather import ConcatStreams, Gather
 from .lookup import MOST_TABLE_BITS, LookupStream, MultiplyStreams
 from .matrix_vector import MatrixVector, Multiplier, Products, Storage, WeightCode, count_stages
+from .memories import COLUMN_BITS, SPRAM_WORDS, column_widths, spram_blocks
 from .plumbing import Fork, Resize
 from .pointwise import AddStreams, ArgMaxStream, Pool, Reduction, RescaleStream
 from .sparse import QUEUE_PLACES, SparseMatrixVector, vector_cycles, walk_cycles
@@ -30,9 +31,11 @@ UNITS: tuple[type[Unit], ...] = (
 )
 
 __all__ = [
+    "COLUMN_BITS",
     "MOST_TABLE_BITS",
     "NEVER",
     "QUEUE_PLACES",
+    "SPRAM_WORDS",
     "UNITS",
     "Accumulation",
     "AddStreams",
@@ -63,8 +66,10 @@ __all__ = [
     "Wait",
     "WeightCode",
     "Window",
+    "column_widths",
     "count_stages",
     "parity_of",
+    "spram_blocks",
     "vector_cycles",
     "walk_cycles",
 ]

@@ -67,6 +67,10 @@ def _bits(unit: MatrixVector, start: Rows, rest: Rows) -> int:
         return unit.accumulator_bits + (unit.thresholds is not None)
     low, high = _term_sums(unit)
     ends = [start, start + low, start + high, rest]
+    if unit.renewable:  # any weights, and a bias as large as the largest sum of products
+        inputs = Beat(1, unit.input_bits, unit.input_signed, unit.input_bipolar).code_range
+        most = 2 * unit.columns * (unit.largest_weight * max(map(abs, inputs)) + 1)
+        ends.append(np.array([-most, most]))
     lo, hi = min(int(end.min(initial=0)) for end in ends), max(int(end.max(initial=0)) for end in ends)
     return Int.holding(lo, hi, signed=True).bits
 

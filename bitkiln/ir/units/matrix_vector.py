@@ -25,10 +25,21 @@ class Multiplier(Enum):
 
 
 class Storage(Enum):
-    """Where constants live."""
+    """Where constants live.
+
+    The bitstream fills BLOCK (block RAM) and LUT. The host fills LOADED (block RAM) and BIG, the large RAM of the iCE40
+    UP5K (SPRAM) and block RAM on other chips, each time the chip has started.
+    """
 
     BLOCK = "block"
     LUT = "lut"
+    BIG = "big"
+    LOADED = "loaded"
+
+    @property
+    def is_loaded(self) -> bool:
+        """True if the host writes what the memory holds."""
+        return self in (Storage.BIG, Storage.LOADED)
 
 
 class WeightCode(Enum):
@@ -83,6 +94,9 @@ class MatrixVector(Unit):
     Order of the steps: vector, group, row fold (rows / pe), column fold (columns / simd). The input beats of a vector
     arrive in the first row fold and are replayed from a buffer in the others. The first product of a row meets the
     bias.
+
+    With `renewable` weights and row constants are memories, however small, and no width but `accumulator_bits` depends
+    on their values: others may take their place. `banks` is how many sets a memory that the host fills has room for.
     """
 
     kind: ClassVar[str] = "matrix_vector"
@@ -109,8 +123,12 @@ class MatrixVector(Unit):
     input_bipolar: bool = False
     output_bipolar: bool = False
     thresholds: Thresholds | None = None
+    renewable: bool = False
+    banks: int = 1
 
     def __post_init__(self) -> None:
+        assert not (self.renewable and self.weight_code is WeightCode.CODEBOOK), "a table is logic"
+        assert self.banks == 1 or (self.banks == 2 and self.storage.is_loaded), "the host fills the second bank"
         assert not (self.shift and self.thresholds), "one ending"
         assert not (self.input_bipolar and self.weight_code is WeightCode.POWER), "signs select integers"
         for name, size, fold in (("pe", self.rows, self.pe), ("simd", self.columns, self.simd)):
@@ -147,9 +165,16 @@ class MatrixVector(Unit):
         return tuple(np.unique(self.weights).tolist())
 
     @property
+    def largest_weight(self) -> int:
+        """The largest magnitude of a weight, or that of any weight which may take its place."""
+        if not self.renewable:
+            return int(np.abs(self.weights).max())
+        return 1 if self.weight_code in (WeightCode.BIPOLAR, WeightCode.TERNARY) else 1 << (self.weight_bits - 1)
+
+    @property
     def exponent_bits(self) -> int:
         """Bits of a stored exponent plus one, 0 being a weight of 0."""
-        return max(1, int(np.abs(self.weights).max()).bit_length().bit_length())
+        return max(1, self.largest_weight.bit_length().bit_length())
 
     @property
     def stored_bits(self) -> int:
@@ -196,7 +221,7 @@ class MatrixVector(Unit):
 
     @property
     def weight_memory_bits(self) -> int:
-        return self.weights.size * self.stored_bits
+        return self.banks * self.weights.size * self.stored_bits
 
     def timing(self) -> tuple[Process, ...]:
         folds, rounds = self.column_folds, self.row_folds

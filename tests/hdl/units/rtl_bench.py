@@ -13,7 +13,7 @@ pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
 
 from amaranth.sim import Simulator
 
-from bitkiln.hdl.accelerator import Accelerator
+from bitkiln.hdl.accelerator import stream_accelerator
 from bitkiln.ir import Builder, Float, Plan, Stage, Stream, TensorType
 from bitkiln.ir.ops import Relu
 from bitkiln.ir.units import Beat, Unit
@@ -57,7 +57,7 @@ def unpack(beats: list[int], beat: Beat) -> Codes:
 
 def simulate(plan: Plan, beats: list[int], expected: int, back_pressure: random.Random | None) -> Run:
     """Stream `beats` in until `expected` beats came out; random valid and ready if asked, else always."""
-    top, run = Accelerator(plan), Run([], [], [])
+    top, run = stream_accelerator(plan), Run([], [], [])
 
     async def bench(ctx: object) -> None:
         get, put = ctx.get, ctx.set  # type: ignore[attr-defined]  # amaranth is untyped

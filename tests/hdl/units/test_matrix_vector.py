@@ -21,6 +21,7 @@ def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
     weight_code = draw(st.sampled_from([WeightCode.INTEGER, WeightCode.CODEBOOK]))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
     shifts = draw(st.sampled_from([(3,), (2, 5), (4, -1, 3)]))
+    storage = draw(st.sampled_from(Storage))
     return MatrixVector(
         vectors=draw(st.integers(1, 3)),
         groups=groups,
@@ -40,8 +41,10 @@ def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
         bias=rng.integers(-100, 100, groups * rows),
         shift=tuple(int(rng.choice(shifts)) for _ in range(groups * rows)) if is_scaled else (),
         multiplier=draw(st.sampled_from(Multiplier)),
-        storage=draw(st.sampled_from(Storage)),
+        storage=storage,
         weight_code=weight_code,
+        renewable=weight_code is not WeightCode.CODEBOOK and draw(st.booleans()),
+        banks=draw(st.integers(1, 2)) if storage.is_loaded else 1,
     )
 
 
@@ -88,7 +91,9 @@ def sign_vectors(draw: st.DrawFn) -> MatrixVector:
         weights=weights,
         bias=rng.integers(-5, 6, groups * rows),
         shift=shift,
+        storage=draw(st.sampled_from([Storage.BLOCK, Storage.LOADED])),
         weight_code=weight_code,
+        renewable=weight_code is not WeightCode.CODEBOOK and draw(st.booleans()),
         input_bipolar=input_bipolar,
         output_bipolar=is_bipolar,
         thresholds=thresholds,
