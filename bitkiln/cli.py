@@ -1,5 +1,5 @@
-"""The command `bitkiln`: one sub-command a verb. What the verbs take stands in `bitkiln.frontend.arguments`, what they do
-in `bitkiln.frontend.commands`.
+"""The command `bitkiln`: one sub-command a verb. What the verbs take stands in `bitkiln.frontend.arguments`, what they
+do in `bitkiln.frontend.commands`.
 
 Exit codes: 0 done, 1 the design falls short (wrong bits or cycles, clock missed), 2 the input is wrong, 130 Ctrl-C,
 143 SIGTERM.
