@@ -13,8 +13,10 @@ from bitkiln.ir import fail
 from ._check import overload
 from ._program import Argument, Call, Program, Ref
 
-# They return their argument itself in evaluation mode, though their schemas do not say so.
-_SAME_TENSOR = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+# They return their argument itself in evaluation mode, though their schemas do not say so; in place they write nothing.
+_SAME_TENSOR = tuple(
+    f"aten.{name}.default" for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+)
 
 
 def functionalise(program: Program) -> Program:
@@ -24,13 +26,14 @@ def functionalise(program: Program) -> Program:
     calls: list[Call] = []
     for old in program.calls:
         call = replace(old, arguments={key: _renamed(value, newest) for key, value in old.arguments.items()})
-        packet, target = _out_of_place(call.target)
+        target = _out_of_place(call.target)
+        is_same_tensor = target in _SAME_TENSOR
         found = overload(call.target)
         if found is None:
             calls.append(call)
             continue
         subject = next((value.name for value in call.arguments.values() if isinstance(value, Ref)), "")
-        if target != call.target:
+        if target != call.target and not is_same_tensor:
             if subject in shared:
                 raise fail(
                     "writes-view",
@@ -40,10 +43,11 @@ def functionalise(program: Program) -> Program:
                 )
             call = replace(call, target=target, arguments=_as_functional(call, target))
             newest |= {old_name: call.results[0] for old_name in (subject,) if call.results}
-        elif packet in _SAME_TENSOR or any(
+        elif is_same_tensor or any(
             result.alias_info is not None and not result.alias_info.is_write for result in found._schema.returns
         ):
             shared.update((subject, *call.results))
+            call = replace(call, target=target, arguments=_as_functional(call, target))
         calls.append(call)
     outputs = tuple(newest.get(name, name) for name in program.outputs)
     return replace(program, calls=tuple(calls), outputs=outputs)
@@ -58,14 +62,13 @@ def _as_functional(call: Call, target: str) -> dict[str, Argument]:
     return dict(zip(names, call.arguments.values(), strict=False))
 
 
-def _out_of_place(target: str) -> tuple[str, str]:
-    """Name of the operation, and the overload that returns what this one writes: `aten.relu_.default` has
-    `aten.relu.default`."""
+def _out_of_place(target: str) -> str:
+    """The overload that returns what this one writes: `aten.relu_.default` has `aten.relu.default`."""
     namespace, _, rest = target.partition(".")
     packet, _, variant = rest.partition(".")
     if packet.endswith("_") and not packet.startswith("__"):
-        return packet, f"{namespace}.{packet.removesuffix('_')}.{variant}"
-    return packet, target
+        return f"{namespace}.{packet.removesuffix('_')}.{variant}"
+    return target
 
 
 def _renamed(argument: Argument, newest: dict[str, str]) -> Argument:

@@ -4,9 +4,10 @@ damaged file ends as a Diagnostic.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,21 +162,23 @@ def _read_input(value: onnx.ValueInfoProto) -> OnnxInput:
 
 def _read_nodes(protos: Any, path: Path) -> tuple[OnnxNode, ...]:
     sites = [_site(proto) for proto in protos]
+    from_torch = any(site.target for site in sites)
+    if from_torch:
+        sites = _completed(protos, sites)
     places = zip(protos, sites, locations(sites, None), strict=True)
-    return tuple(_read_node(proto, site, loc, path) for proto, site, loc in places)
+    return tuple(_read_node(proto, site if from_torch else None, loc, path) for proto, site, loc in places)
 
 
-def _read_node(proto: onnx.NodeProto, site: Site, torch_loc: Location, path: Path) -> OnnxNode:
+def _read_node(proto: onnx.NodeProto, site: Site | None, torch_loc: Location, path: Path) -> OnnxNode:
     """Only torch's exporter records modules and lines; the nodes of other files have their own names."""
     called = (proto.name or next(iter(proto.output), "") or proto.op_type).strip("/").replace("/", ".")
     own_loc = Location(plain_text(path.name), 0, plain_text(called))
-    from_torch = bool(site.target)
     return OnnxNode(
         proto.op_type,
         _domain(proto.domain),
-        plain_name(_layer(proto, site) if from_torch else called) if site.module or not from_torch else "",
-        is_layer(site) if from_torch else None,
-        site.target,
+        _scope(proto, site) if site else plain_name(called),
+        is_layer(site) if site else None,
+        site.target if site else "",
         tuple(proto.input),
         tuple(proto.output),
         {item.name: _read_attribute(item, path, own_loc) for item in proto.attribute},
@@ -183,12 +186,32 @@ def _read_node(proto: onnx.NodeProto, site: Site, torch_loc: Location, path: Pat
     )
 
 
-def _layer(proto: onnx.NodeProto, site: Site) -> str:
-    """The path of the module. The exporter folds batch norm into the layer before it, and then says that the layer is
-    the batch norm: its weights know better."""
+def _scope(proto: onnx.NodeProto, site: Site) -> str:
+    """The path of the module, empty for the whole model. The exporter folds batch norm into the layer before it, and
+    then says that the layer is the batch norm: its weights know better."""
     weight = proto.input[1] if len(proto.input) > 1 else ""
     is_weighted = proto.op_type in ("Conv", "ConvTranspose", "Gemm") and weight.endswith(".weight")
-    return weight.removesuffix(".weight") if is_weighted and is_layer(site) else site.module
+    path = weight.removesuffix(".weight") if is_weighted and is_layer(site) else site.module
+    return plain_name(path) if path else ""
+
+
+def _completed(protos: Any, sites: list[Site]) -> list[Site]:
+    """The sites, with a module for the nodes that the exporter made up: the innermost one around all their users."""
+    found = list(sites)
+    users: dict[str, list[str]] = {}
+    for i in reversed(range(len(found))):
+        around = [module for name in protos[i].output for module in users.get(name, ())]
+        if not found[i].target and around:
+            found[i] = Site("", module=_common_module(around))
+        for name in protos[i].input:
+            users.setdefault(name, []).append(found[i].module)
+    return found
+
+
+def _common_module(modules: Sequence[str]) -> str:
+    parts = [module.split(".") for module in modules]
+    common = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))
+    return ".".join(level[0] for level in common)
 
 
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")

@@ -74,6 +74,19 @@ class Inverted(nn.Module):
         return x + self.narrow(y * gate)  # type: ignore[no-any-return]
 
 
+class Shuffled(nn.Module):
+    """A block of ShuffleNet v2: half of the channels go by, then all are shuffled."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.branch = nn.Sequential(nn.Conv2d(half, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, changed = x.chunk(2, dim=1)
+        return F.channel_shuffle(torch.cat([kept, self.branch(changed)], 1), 2)
+
+
 class Block(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -155,8 +168,9 @@ def text(graph: Graph) -> str:
         (LeNet(), (1, 16, 16)),
         (nn.Sequential(Residual(3, 8, 2), Residual(8, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), (3, 8, 8)),
         (nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), Inverted(8, 24), nn.AdaptiveAvgPool2d(2)), (3, 8, 8)),
+        (nn.Sequential(nn.Conv2d(3, 8, 3), Shuffled(8), Shuffled(8)), (3, 8, 8)),
     ],
-    ids=["mlp", "lenet", "resnet", "mobilenet"],
+    ids=["mlp", "lenet", "resnet", "mobilenet", "shufflenet"],
 )
 def test_the_same_text_and_outputs(network: nn.Module, shape: tuple[int, ...], tmp_path: Path) -> None:
     doors = through(network, shape, tmp_path)

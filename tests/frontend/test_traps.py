@@ -215,6 +215,11 @@ def test_trap_dropout_in_evaluation_mode(tmp_path: Path) -> None:
     assert ops(through_both_doors(nn.Sequential(nn.Dropout(), nn.ReLU(), nn.Dropout2d()), IMAGE, tmp_path)) == ["relu"]
 
 
+def test_trap_dropout_in_place_writes_nothing_in_evaluation_mode(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(inplace=True), nn.Linear(3, 2))
+    assert ops(through_both_doors(module, IMAGE, tmp_path)) == ["avg_pool2d", "reshape", "linear"]
+
+
 def test_trap_a_bias_without_a_weight(tmp_path: Path) -> None:
     """The second argument of the operation is not its first constant."""
 
