@@ -17,6 +17,9 @@ from bitkiln.ir.units import NEVER, InputTiming, OutputTiming, Process, Steps
 
 _IS_REAL = NEVER // 2
 
+SOURCE, SINK = "the input", "the output"
+"""What the ends of a Plan are called among its stages."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sequencer:
@@ -25,6 +28,7 @@ class Sequencer:
     stage: str
     steps: int
     at: Steps
+    name: str = ""
 
     @property
     def events(self) -> int:
@@ -36,7 +40,8 @@ class Edge:
     """Event `at[i]` of the waiting sequencer runs at least `delay` cycles after event `events[i]` of `source`.
 
     Both count within one image, in which the source has `period` events; a negative event is one of an earlier image.
-    `at` rises. `queue` names the queue for a place of which is waited, or is empty.
+    `at` rises. `queue` names the queue for a place of which is waited, `stream` the one for a beat of which is;
+    both are empty for a wait within a unit.
     """
 
     source: int
@@ -45,6 +50,7 @@ class Edge:
     events: Steps
     delay: int
     queue: str = ""
+    stream: str = ""
 
     @cached_property
     def lookback(self) -> int:
@@ -83,8 +89,8 @@ class Network:
         self.source, self.sink = len(self._processes) - 2, len(self._processes) - 1
         names = [stage.name for stage, timing in zip(plan.stages, self._timings, strict=True) for _ in timing]
         self.sequencers = [
-            Sequencer(name, process.steps, np.flatnonzero(self._marks(i)))
-            for i, (name, process) in enumerate(zip([*names, "the input", "the output"], self._processes, strict=True))
+            Sequencer(name, process.steps, np.flatnonzero(self._marks(i)), process.name)
+            for i, (name, process) in enumerate(zip([*names, SOURCE, SINK], self._processes, strict=True))
         ]
         self.links = tuple(self._link(stream) for stream in plan.streams)
 
@@ -95,7 +101,7 @@ class Network:
             name, beats, depth = link.stream.name, link.stream.beats, depths[link.stream.name]
             delay = link.latency + replace(link.stream, depth=depth).latency
             period = self.sequencers[link.producer].events
-            edges[link.consumer].append(Edge(link.producer, period, link.waiting, link.needed, delay))
+            edges[link.consumer].append(Edge(link.producer, period, link.waiting, link.needed, delay, stream=name))
             period = self.sequencers[link.consumer].events
             image, beat = np.divmod(np.arange(beats, dtype=np.int64) - depth, beats)
             edges[link.producer].append(

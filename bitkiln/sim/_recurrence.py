@@ -33,12 +33,14 @@ MAX_SWEEPS = 40
 class Solution:
     """`times[s]` has [images, events] of sequencer s: the images up to where they repeat.
 
-    Each later image is the one `period` images before it, moved by `period_cycles`.
+    Each later image is the one `period` images before it, moved by `period_cycles`; if not `is_repeating`, images were
+    solved in vain until they do, and the last two stand for all that follow.
     """
 
     times: tuple[Steps, ...]
     period: int
     period_cycles: int
+    is_repeating: bool
 
     @property
     def images(self) -> int:
@@ -78,16 +80,16 @@ class Recurrence:
                 repeats[period] = repeats[period] + 1 if is_same else int(distance >= 0)
                 distances[period] = distance
                 if repeats[period] >= self._lookback:
-                    return self._solution(image + 1, period, distance)
+                    return self._solution(image + 1, period, distance, True)
         last = [int(self._image(self.network.sink, number)[-1]) for number in (image - 1, image)]
-        return self._solution(image + 1, 1, last[1] - last[0])
+        return self._solution(image + 1, 1, last[1] - last[0], False)
 
-    def _solution(self, images: int, period: int, period_cycles: int) -> Solution:
+    def _solution(self, images: int, period: int, period_cycles: int, is_repeating: bool) -> Solution:
         times = tuple(
             times[: images * sequencer.events].reshape(images, -1)
             for times, sequencer in zip(self._times, self.network.sequencers, strict=True)
         )
-        return Solution(times, period, period_cycles)
+        return Solution(times, period, period_cycles, is_repeating)
 
     def _image(self, index: int, image: int) -> Steps:
         """The times of one sequencer in one image."""

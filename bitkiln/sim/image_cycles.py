@@ -6,7 +6,7 @@ found by raising the cycles of all steps, sequencer by sequencer, until nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 from bitkiln.ir import Plan, Stage, fail
 from bitkiln.ir.units import NEVER, InputTiming, OutputTiming, Process, SparseMatrixVector, Steps
 
+from ._network import SINK, SOURCE
+from ._stalls import Cause, Stalls, Wait, joined_stalls
 from .functional import run_streams
+from .timeline import Part, Timeline, Window, unit_rows
 
 Codes = NDArray[np.int64]
 
 _IS_REAL = NEVER // 2
 MOST_SWEEPS = 100_000
+TRACED_RESULTS = 3
+"""Images that a timeline is made of: between the last two of them the pipeline is full."""
 
 
 def depends_on_codes(plan: Plan) -> bool:
@@ -40,6 +45,27 @@ def image_output_cycles(plan: Plan, codes: Codes) -> Steps:
     zero = int(solver.sequencers[0].times[0][0])
     cycles: Steps = np.stack(solver.sequencers[-1].times) - zero
     return cycles
+
+
+def image_timeline(plan: Plan, codes: Codes) -> Timeline | None:
+    """Return the timeline of given images, streamed one behind the other: of the first one, and between the results of
+    the last two of which every unit's cycles are known. None if there are too few images for the first.
+
+    Of `codes` no more images are taken than it needs.
+    """
+    streams, solver = run_streams(plan, codes), _Solver(plan, is_traced=True)
+    bounds = [0]
+    for image in range(len(codes)):
+        solver.solve({name: values[image] for name, values in streams.items()})
+        known = min(int(sequencer.times[-1][-1]) for sequencer in solver.sequencers)
+        results = [int(times[-1]) + 1 for times in solver.sequencers[-1].times]
+        bounds = [int(solver.sequencers[0].times[0][0]), *(result for result in results if result <= known + 1)]
+        if len(bounds) > TRACED_RESULTS:
+            break
+    if len(bounds) < 2:
+        return None
+    steady = solver.window(bounds[-2], bounds[-1]) if len(bounds) > 2 else None
+    return Timeline(solver.window(bounds[0], bounds[1]), steady, image + 1)
 
 
 @dataclass
@@ -87,11 +113,22 @@ class _Link:
     left: Steps = field(default_factory=lambda: np.empty(0, np.int64))
 
 
+@dataclass(frozen=True, eq=False)
+class _Need:
+    """`steps` of a sequencer must not run before the cycles `allowed`, for what they wait for."""
+
+    wait: Wait
+    steps: Steps
+    allowed: Steps
+
+
 class _Solver:
     """All sequencers, source first and sink last, image after image."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, is_traced: bool = False) -> None:
         self.plan = plan
+        self._is_traced = is_traced
+        self.stalls: list[list[Stalls]] = []
         source, sink = (plan.stream[name].beats for name in (plan.input_stream, plan.output_stream))
         self._ends = (_source(source), _sink(sink))
         self.sequencers = [_Sequencer(self._ends[0], -1)]
@@ -120,9 +157,19 @@ class _Solver:
                 break
         else:
             raise fail("deadlock", f"the plan of {self.plan.graph.name} stops for ever")
+        if self._is_traced:
+            self.stalls.append([self._stalls(number) for number in range(len(self.sequencers))])
         for name, link in self.links.items():
             consumer = self.sequencers[link.consumer]
             link.left = np.concatenate([link.left, consumer.fresh[self._taken(name, consumer.process).pops]])
+
+    def window(self, begin: int, end: int) -> Window:
+        """What every unit does from cycle `begin` to before `end`, all of which must be solved."""
+        parts = []
+        for number, sequencer in enumerate(self.sequencers):
+            stalls = joined_stalls([image[number] for image in self.stalls]).within(begin, end)
+            parts.append(Part(self._name(sequencer.stage), sequencer.process.name, stalls))
+        return Window(end - begin, 1, unit_rows(parts, end - begin))
 
     def _processes(self, stage: Stage, codes: Mapping[str, Codes]) -> Sequence[Process]:
         if isinstance(stage.unit, SparseMatrixVector):
@@ -133,25 +180,49 @@ class _Solver:
         sequencer = self.sequencers[number]
         process = sequencer.process
         bound = np.full(process.steps, NEVER, np.int64)
+        for needed in self._needs(number):
+            bound[needed.steps] = np.maximum(bound[needed.steps], needed.allowed)
+        return bound
+
+    def _needs(self, number: int) -> Iterator[_Need]:
+        """All that steps of this image wait for, by rank of the cause."""
+        sequencer = self.sequencers[number]
+        process, stage = sequencer.process, sequencer.stage
+        for wait in process.waits:
+            other = self.sequencers[self.first[stage] + wait.process]
+            real = np.flatnonzero(wait.steps > _IS_REAL)
+            cause = Wait(Cause.UNIT, self._name(stage), part=wait.process)
+            yield _Need(cause, real, other.at(wait.steps[real]) + wait.delay)
         for port, taken in process.inputs:
-            link = self.links[self._input_name(sequencer.stage, port)]
+            name = self._input_name(stage, port)
+            link = self.links[name]
             producer = self.sequencers[link.producer]
-            given = self._given(self._input_name(sequencer.stage, port), producer.process)
+            given = self._given(name, producer.process)
             visible = producer.fresh[given.pushes] + given.latency + link.latency
             waits = np.flatnonzero(taken.needs > _IS_REAL)
-            bound[waits] = np.maximum(bound[waits], visible[taken.needs[waits]])
+            yield _Need(Wait(Cause.INPUT, self._name(producer.stage), name), waits, visible[taken.needs[waits]])
         for port, given in process.outputs:
-            name = self._output_name(sequencer.stage, port)
+            name = self._output_name(stage, port)
             link = self.links[name]
             consumer = self.sequencers[link.consumer]
             leaving = consumer.fresh[self._taken(name, consumer.process).pops]
             free = _joined(link.left, leaving, np.arange(len(given.pushes)) - link.depth) + 1
-            bound[given.pushes] = np.maximum(bound[given.pushes], free)
-        for wait in process.waits:
-            other = self.sequencers[self.first[sequencer.stage] + wait.process]
-            real = np.flatnonzero(wait.steps > _IS_REAL)
-            bound[real] = np.maximum(bound[real], other.at(wait.steps[real]) + wait.delay)
-        return bound
+            yield _Need(Wait(Cause.ROOM, self._name(consumer.stage), name), given.pushes, free)
+
+    def _name(self, stage: int) -> str:
+        return SOURCE if stage < 0 else SINK if stage == len(self.plan.stages) else self.plan.stages[stage].name
+
+    def _stalls(self, number: int) -> Stalls:
+        """The stalls of the image that was solved last, before another one begins."""
+        sequencer = self.sequencers[number]
+        free = 1 + np.concatenate([sequencer.past[-1:] if len(sequencer.past) else [-1], sequencer.fresh[:-1]])
+        late, needs = np.flatnonzero(sequencer.fresh > free), list(self._needs(number))
+        kinds = np.full(len(free), -1, np.int64)
+        for kind in reversed(range(len(needs))):
+            steps = needs[kind].steps
+            kinds[steps[needs[kind].allowed == sequencer.fresh[steps]]] = kind
+        assert bool((kinds[late] >= 0).all()), f"a step of {self._name(sequencer.stage)} is late for no reason"
+        return Stalls(tuple(need.wait for need in needs), free[late], (sequencer.fresh - free)[late], kinds[late])
 
     def _neighbours(self, number: int) -> set[int]:
         """The sequencers that may wait for this one: those of its stage and at the other ends of its streams."""

@@ -49,12 +49,16 @@ class Wait:
 
 @dataclass(frozen=True, eq=False)
 class Process:
-    """One sequencer: the number of steps an image and what they wait for. `inputs` and `outputs` go by port number."""
+    """One sequencer: the number of steps an image and what they wait for. `inputs` and `outputs` go by port number.
+
+    `name` tells it from the unit's others in the report; a unit's only one has none.
+    """
 
     steps: int
     inputs: tuple[tuple[int, InputTiming], ...] = ()
     outputs: tuple[tuple[int, OutputTiming], ...] = ()
     waits: tuple[Wait, ...] = ()
+    name: str = ""
 
 
 def every(steps: int) -> InputTiming:

@@ -54,14 +54,15 @@ class Gather(Unit):
         block = np.arange(self.blocks, dtype=np.int64)
         waits = np.full(steps, NEVER, np.int64)
         waits[:: self.block_beats] = (block - self.PLACES + 1) * len(self.source) - 1
-        return Process(steps, ((0, every(steps)),), waits=(Wait(1, waits, self.RELEASE_DELAY),))
+        return Process(steps, ((0, every(steps)),), waits=(Wait(1, waits, self.RELEASE_DELAY),), name="writer")
 
     def _reader(self) -> Process:
         size = len(self.source)
         waits: Steps = np.full(self.blocks * size, NEVER, np.int64)
         waits[::size] = (np.arange(self.blocks, dtype=np.int64) + 1) * self.block_beats - 1
         pushes = np.arange(self.blocks * size, dtype=np.int64)
-        return Process(len(pushes), outputs=((0, OutputTiming(pushes, self.LATENCY)),), waits=(Wait(0, waits, 1),))
+        output = OutputTiming(pushes, self.LATENCY)
+        return Process(len(pushes), outputs=((0, output),), waits=(Wait(0, waits, 1),), name="reader")
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ class _Walk:
             # A vector begins when the mark of the one before has left every queue.
             steps_waited[self.first_scan] = np.concatenate([[-1], self.starts[self.marks[:-1], p]])
             waits.append(Wait(1 + p, steps_waited, 1))
-        return Process(steps, ((0, InputTiming(needs, self.beat_last.reshape(-1))),), waits=tuple(waits))
+        return Process(steps, ((0, InputTiming(needs, self.beat_last.reshape(-1))),), (), tuple(waits), "scanner")
 
     def _element(self, p: int) -> Process:
         unit, folds = self.unit.dense, self.unit.dense.row_folds
@@ -200,7 +200,8 @@ class _Walk:
         sent, loaded = np.full(steps, NEVER, np.int64), np.full(steps, NEVER, np.int64)
         sent[self.starts[:, p]] = self.scan_of_item
         loaded[self.starts[self.first_item, p]] = np.arange(unit.vectors) * 2 * folds + folds - 1
-        return Process(steps, waits=(Wait(0, sent, self.unit.queue_latency), Wait(1 + unit.pe, loaded, 1)))
+        waits = (Wait(0, sent, self.unit.queue_latency), Wait(1 + unit.pe, loaded, 1))
+        return Process(steps, waits=waits, name=f"element {p}")
 
     def _rows(self) -> Process:
         unit, folds = self.unit.dense, self.unit.dense.row_folds
@@ -212,7 +213,7 @@ class _Walk:
             marks[within == folds] = self.starts[self.marks, p]
             waits.append(Wait(1 + p, marks, self.unit.SETTLE))
         output = OutputTiming(np.flatnonzero(within >= folds), self.unit.latency)
-        return Process(steps, outputs=((0, output),), waits=tuple(waits))
+        return Process(steps, outputs=((0, output),), waits=tuple(waits), name="rows")
 
 
 def vector_cycles(unit: SparseMatrixVector) -> int:

@@ -115,11 +115,11 @@ class Window(Unit):
         release_row = np.minimum(release_row, self.output_size[0] - 1)
         reader_steps = self.output_size[0] * self._row_steps
         waits = image * reader_steps + (release_row[row] + 1) * self._row_steps - 1
-        return Process(steps, ((0, every(steps)),), waits=(Wait(1, waits, self.RELEASE_DELAY),))
+        return Process(steps, ((0, every(steps)),), waits=(Wait(1, waits, self.RELEASE_DELAY),), name="writer")
 
     def _reader(self) -> Process:
         steps = self.output_size[0] * self._row_steps
         written = np.full(steps, NEVER, np.int64)
         written[:: self.window_steps] = self.needed_beats.reshape(-1) - 1
-        pushes = np.arange(steps, dtype=np.int64)
-        return Process(steps, outputs=((0, OutputTiming(pushes, self.LATENCY)),), waits=(Wait(0, written, 1),))
+        output = OutputTiming(np.arange(steps, dtype=np.int64), self.LATENCY)
+        return Process(steps, outputs=((0, output),), waits=(Wait(0, written, 1),), name="reader")
