@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from rich.table import Table
 
 from bitkiln.ir import KILN_SUFFIX, Graph, fail, load_graph, print_graph, save_graph, single_input
 from bitkiln.ir.coding import STORAGE_RULE
-from bitkiln.passes import Context, Pass, accuracy, groups, read_passes, run_passes
+from bitkiln.passes import Context, Pass, groups, read_passes, run_passes
 from bitkiln.sim.footprint import COLUMNS, WORK_RULE, Footprint, side_by_side
+from bitkiln.sim.report import RecipeStep
 
 from .datasets import DataSpec, calibration_inputs, check_shape, read_dataset
+from .recipe import Recipe
 from .terminal import Terminal, table
 
 
@@ -32,14 +35,16 @@ def compress_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     test_x, test_y = torch.from_numpy(data.test_x), torch.from_numpy(data.test_y)
     calibration = torch.from_numpy(calibration_inputs(data, DataSpec.calibration_samples))
     with terminal.step("compress"):
-        small = run_passes(graph, passes, Context(calibration, train_x, train_y, 0, graph, terminal.progress))
-        tested = [accuracy(g, test_x, test_y) for g in (graph, small)]
+        recipe = Recipe(graph, test_x, test_y, terminal.progress)
+        context = Context(calibration, train_x, train_y, 0, graph, terminal.progress)
+        small = run_passes(graph, passes, context, recipe.add)
         before, after = (Footprint.of(g, test_x) for g in (graph, small))
     if arguments.output:
         save_graph(small, arguments.output)
-    bits = [sum(const.type.bits for const in g.consts) for g in (graph, small)]
+    tested, bits = ([getattr(recipe.steps[i], name) for i in (0, -1)] for name in ("accuracy", "constant_bits"))
     plain: dict[str, object] = {
         "accuracy": {"before": tested[0], "after": tested[1]},
+        "recipe": [asdict(step) for step in recipe.steps],
         "constant_bits": {"before": bits[0], "after": bits[1]},
         "before": before.to_plain(),
         "after": after.to_plain(),
@@ -50,17 +55,20 @@ def compress_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.output and arguments.output.suffix == KILN_SUFFIX:
         plain["stored_bytes"] = after.stored_bytes
         lines += [f"{after.stored_bytes:,} bytes stored"]
-    terminal.result(plain, *lines, *_shown(before, after), WORK_RULE, STORAGE_RULE)
+    terminal.result(plain, *lines, *_shown(recipe.steps, before, after), WORK_RULE, STORAGE_RULE)
     return 0
 
 
-def _shown(before: Footprint, after: Footprint) -> list[Table | str]:
-    """The table of totals, and that of the tensors after compression."""
+def _shown(steps: Sequence[RecipeStep], before: Footprint, after: Footprint) -> list[Table | str]:
+    """The tables of the recipe if it is longer than a pass, of totals, and of the tensors after compression."""
     totals = table("", ("", "before", "after", "less"), side_by_side(before, after))
     tensors = table(
         "bytes of each tensor, without entropy coding and stored", COLUMNS, [t.cells for t in after.tensors]
     )
-    return [totals, "", tensors, f"{after.other_bytes:,} bytes more: the graph's text, header and check sum"]
+    columns = ("after", "accuracy", "parameters", "bits of constants", "options")
+    rows = [(step.name, f"{step.accuracy:.2%}", step.params, step.constant_bits, step.options) for step in steps]
+    recipe: list[Table | str] = [table("", columns, rows), ""] if len(steps) > 2 else []
+    return [*recipe, totals, "", tensors, f"{after.other_bytes:,} bytes more: the graph's text, header and check sum"]
 
 
 def _show_groups(graph: Graph, terminal: Terminal) -> int:

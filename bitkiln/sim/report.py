@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from bitkiln.boards import Board, Resource, Resources
 from bitkiln.ir import Graph
-from bitkiln.ir.coding import STORAGE_RULE
 
-from .counts import Access, Arithmetic, Level
-from .design import Design, Layer, Link, MemoryUse
-from .energy import Kind, KindEnergy
-from .footprint import WORK_RULE, Footprint
-from .technology import RULES, Technology
-
-Plain = dict[str, object]
+from ._report_json import report_json
+from .design import Design
+from .footprint import Footprint
+from .timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,20 @@ class Accuracy:
     float_: float | None
     golden: float | None
     images: int
+
+
+@dataclass(frozen=True)
+class RecipeStep:
+    """The network after one pass of the recipe: its accuracy (0 to 1) on the test images and what its constants are.
+
+    `name` is the pass, `options` are those that differ from its defaults. The first step is the import, without any.
+    """
+
+    name: str
+    options: str
+    accuracy: float
+    params: int
+    constant_bits: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,14 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What synthesis, place and route are expected to find, by a model; None where it says nothing."""
+
+    resources: Resources
+    fmax_mhz: float | None = None
+
+
+@dataclass(frozen=True)
 class BuildFacts:
     """A finished bitstream; `bitstream` is its path relative to the report."""
 
@@ -95,7 +112,8 @@ class BuildFacts:
 class Report:
     """All that is known about a run. `link_images_per_second` is what the serial link to the host allows.
 
-    `commands` make the same run again, `tools` are the versions it was made with.
+    `recipe` is what the passes made of the network, step by step. `commands` make the same run again, `tools` are the
+    versions it was made with, `digests` the SHA-256 of files by name.
 
     >>> Report(Model.of(graph, graph.params)).to_json()
     """
@@ -108,8 +126,12 @@ class Report:
     board: Board | None = None
     build: BuildFacts | None = None
     link_images_per_second: float | None = None
+    recipe: tuple[RecipeStep, ...] = ()
+    timeline: Timeline | None = None
+    prediction: Prediction | None = None
     commands: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    digests: tuple[tuple[str, str], ...] = ()
 
     @property
     def clock_mhz(self) -> float | None:
@@ -131,148 +153,4 @@ class Report:
 
     def to_json(self) -> str:
         """Return report.json: the same report gives the same bytes, and every key is there for every report."""
-        return json.dumps(_plain(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-
-def _plain(report: Report) -> Plain:
-    accuracy, storage, design = report.accuracy, report.storage, report.design
-    verification, build = report.verification, report.build
-    return {
-        "model": asdict(report.model),
-        "accuracy": {
-            "float": accuracy.float_ if accuracy else None,
-            "golden": accuracy.golden if accuracy else None,
-            "images": accuracy.images if accuracy else None,
-        },
-        "storage": {
-            "dense_bytes": storage.dense_bytes if storage else None,
-            "stored_bytes": storage.stored_bytes if storage else None,
-            "before": storage.before.to_plain() if storage else None,
-            "after": storage.after.to_plain() if storage else None,
-            "rule": STORAGE_RULE,
-            "work_rule": WORK_RULE,
-        },
-        "cycles": {
-            "latency": design.latency_cycles if design else None,
-            "interval": design.interval_cycles if design else None,
-            "rtl_latency": verification.rtl_latency if verification else None,
-            "rtl_interval": verification.rtl_interval if verification else None,
-        },
-        "verify": {
-            "images": verification.images if verification else None,
-            "mismatches": verification.mismatches if verification else None,
-            "simulator": verification.simulator if verification else None,
-        },
-        "board": report.board.name if report.board else None,
-        "resources": {kind.value: {"used": used, "available": available} for kind, used, available in report.resources},
-        "fmax_mhz": build.fmax_mhz if build else None,
-        "clock_mhz": report.clock_mhz,
-        "images_per_second": design.images_per_second if design else None,
-        "link_images_per_second": report.link_images_per_second,
-        "bitstream": {
-            "path": build.bitstream if build else None,
-            "bytes": build.bitstream_bytes if build else None,
-        },
-        "commands": report.commands,
-        "tools": report.tools,
-        **_plain_design(design),
-    }
-
-
-def _plain_design(design: Design | None) -> Plain:
-    if design is None:
-        nothing = dict.fromkeys(("total_pj", "by_kind", "weights_from_dram_pj", "technology", "rules"))
-        return {"energy": nothing, "activity": None, "memory": None, "layers": [], "streams": []}
-    total = design.activity.total
-    return {
-        "energy": {
-            "total_pj": design.energy.total_pj,
-            "by_kind": _plain_energy(design.energy.by_kind),
-            "weights_from_dram_pj": design.weights_from_dram.total_pj,
-            "technology": _plain_technology(design.technology),
-            "rules": RULES,
-        },
-        "activity": {
-            "macs": total.macs,
-            "operations": [_plain_arithmetic(item) for item in total.arithmetic],
-            "accesses": [_plain_access(access) for access in total.accesses],
-            "sram_bits": total.bits(Level.SRAM),
-            "register_bits": total.bits(Level.REGISTER),
-            "dram_bits": total.bits(Level.DRAM),
-        },
-        "memory": [_plain_memory(use) for use in design.memories],
-        "layers": [_plain_layer(layer) for layer in design.layers],
-        "streams": [_plain_link(link) for link in design.links],
-    }
-
-
-def _plain_energy(parts: KindEnergy) -> Plain:
-    """The kinds that a dataflow design can spend energy on, also where it spends none."""
-    return {kind.value: energy_pj for kind, energy_pj in parts if kind not in (Kind.NETWORK, Kind.LOGIC)}
-
-
-def _plain_technology(technology: Technology) -> Plain:
-    plain = asdict(technology)
-    for value in plain.values():
-        for entry in value if isinstance(value, tuple) else (value,):
-            if isinstance(entry, dict):
-                entry["unit"] = entry["unit"].value
-    return plain
-
-
-def _plain_arithmetic(item: Arithmetic) -> Plain:
-    return {
-        "operation": item.operation.value,
-        "purpose": item.purpose.value,
-        "bits": item.bits,
-        "count": item.count,
-    }
-
-
-def _plain_access(access: Access) -> Plain:
-    return {
-        "level": access.memory.level.value,
-        "role": access.memory.role.value,
-        "capacity_bits": access.memory.capacity_bits,
-        "word_bits": access.memory.word_bits,
-        "reads": access.reads,
-        "writes": access.writes,
-    }
-
-
-def _plain_memory(use: MemoryUse) -> Plain:
-    return {
-        "role": use.role.value,
-        "level": use.level.value,
-        "capacity_bits": use.capacity_bits,
-        "read_bits": use.read_bits,
-        "written_bits": use.written_bits,
-    }
-
-
-def _plain_layer(layer: Layer) -> Plain:
-    return {
-        "name": layer.name,
-        "op": layer.op,
-        "unit": layer.unit,
-        "output_shape": layer.shape,
-        "number": layer.number,
-        "params": layer.params,
-        "macs": layer.macs,
-        "pe": layer.pe,
-        "simd": layer.simd,
-        "multipliers": layer.multipliers,
-        "storage": layer.storage,
-        "busy_cycles": layer.busy_cycles,
-        "utilisation": layer.utilisation,
-        "energy_pj": layer.energy.total_pj,
-        "energy_by_kind": _plain_energy(layer.energy),
-        "weight_bits": layer.weight_bits,
-        "weight_memory_bits": layer.weight_memory_bits,
-        "queue_depths": layer.queue_depths,
-        "place": layer.place,
-    }
-
-
-def _plain_link(link: Link) -> Plain:
-    return asdict(link)
+        return report_json(self)

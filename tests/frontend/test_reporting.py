@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +18,12 @@ from bitkiln.boards import ICEBREAKER, Resources
 from bitkiln.frontend.commands import summary
 from bitkiln.frontend.pipeline import ACCURACY, BUILD, FLOAT_GRAPH, GRAPH, REPORT_HTML, VERIFY, Built, Pipeline
 from bitkiln.frontend.project import load_project
+from bitkiln.frontend.recipe import options_text
 from bitkiln.frontend.reporting import assemble_report, link_rate
 from bitkiln.hdl.verification import RtlSimulator, Verification
 from bitkiln.ir import to_plain
+from bitkiln.passes import Quantise
+from bitkiln.passes.prune import LayerDensity, Prune
 from tests.projects import Outcome, Tiny
 
 Run = Callable[..., Outcome]
@@ -60,7 +66,59 @@ def test_steps_that_were_not_run_are_null(project: Path) -> None:
     assert report["verify"] == {"images": None, "mismatches": None, "simulator": None}
     assert report["bitstream"] == {"path": None, "bytes": None}
     assert report["resources"]["lut"] == {"used": None, "available": 5280}
-    assert report["commands"] == ["bitkiln run project/project.toml"]
+    install, run = report["commands"]
+    assert run == "bitkiln run project/project.toml"
+    assert f"torch=={importlib.metadata.version('torch')}" in install.split()
+    assert set(report["digests"]) == {
+        "project.toml",
+        "weights.safetensors",
+        "model.graph.safetensors",
+        "compressed.kiln",
+    }
+    assert report["digests"]["project.toml"] == hashlib.sha256(project.read_bytes()).hexdigest()
+
+
+def test_accuracy_after_each_pass(project: Path) -> None:
+    report = report_of(project)
+    imported, quantised = report["recipe"]
+    assert (imported["name"], imported["options"], imported["accuracy"]) == ("import", "", report["accuracy"]["float"])
+    assert (quantised["name"], quantised["options"]) == ("quantise", "")
+    assert quantised["accuracy"] == report["accuracy"]["golden"]
+    assert quantised["constant_bits"] < imported["constant_bits"] == 32 * imported["params"]
+
+
+def test_options_are_written_as_toml() -> None:
+    entries = (LayerDensity("fc", 0.5),)
+    assert options_text(Prune(1.0, layers=entries)) == 'density = 1.0, layers = [{ layer = "fc", density = 0.5 }]'
+    assert options_text(Quantise(weight_bits=4)) == "weight_bits = 4"
+
+
+def test_what_stalls_whom_is_in_the_report(project: Path) -> None:
+    timeline = report_of(project)["timeline"]
+    plan = Pipeline(load_project(project)).plan
+    for window in (timeline["first"], timeline["steady"]):
+        assert [row["unit"] for row in window["units"]] == [
+            "the input",
+            *(stage.name for stage in plan.stages),
+            "the output",
+        ]
+        for row in window["units"]:
+            totals = [row["busy"], *(wait["cycles"] for wait in row["waits"])]
+            found = [0] * len(totals)
+            for count, state in re.findall(r"(\d+):(\d+)", row["spans"]):
+                found[int(state)] += int(count)
+            assert found == totals
+            assert sum(totals) == window["cycles"]
+
+
+def test_units_that_skip_zeros_have_the_timeline_of_test_images(project: Path) -> None:
+    text = project.read_text().replace(
+        "max_multipliers = 8", 'max_multipliers = 8\nlayers = [{ layer = "classify", skip_zeros = true }]'
+    )
+    project.write_text(text)
+    report = report_of(project)
+    assert report["timeline"]["samples"] > 2
+    assert report["timeline"]["steady"]["cycles"] <= report["cycles"]["interval"]
 
 
 def test_every_step(project: Path) -> None:
