@@ -42,6 +42,6 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt torch setuptools
 	$(PIP) install -c constraints.txt --no-build-isolation --editable '.[all]'
 	# The first call of a WebAssembly program compiles it, for a minute; later ones find it in the user's cache.
-	for tool in yosys nextpnr-ice40 nextpnr-ecp5 icepack ecppack; do \
+	for tool in yosys nextpnr-ice40 nextpnr-ecp5 nextpnr-himbaechel-gowin icepack ecppack; do \
 	  $(BIN)/python -P bitkiln/hdl/_deep_stack.py yowasp-$$tool --help > /dev/null 2>&1 || true; done
 	@touch $@

@@ -18,8 +18,8 @@ from tests.projects import Outcome, Tiny, make_tiny
 
 SEED = 20240229
 
-# What `@pytest.mark.tools` means without names: one C++ simulation and both flows to a bitstream.
-ALL_TOOLS = ("verilator", "c++", "yosys", "nextpnr-ice40", "nextpnr-ecp5")
+# What `@pytest.mark.tools` means without names: one C++ simulation and all flows to a bitstream.
+ALL_TOOLS = ("verilator", "c++", "yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "gowin_pack")
 # Python packages that the marker knows beside the names of bitkiln.hdl.toolchain.TOOLS.
 PACKAGES = ("amaranth", "amaranth_boards", "cocotb", "ziglang")
 

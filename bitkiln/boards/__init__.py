@@ -8,6 +8,8 @@ from .hx8k_breakout import HX8K_BREAKOUT
 from .icebreaker import ICEBREAKER
 from .orangecrab_25f import ORANGECRAB_25F
 from .orangecrab_85f import ORANGECRAB_85F
+from .tang_nano_9k import TANG_NANO_9K
+from .tang_nano_20k import TANG_NANO_20K
 from .tinyfpga_bx import TINYFPGA_BX
 from .ulx3s_12f import ULX3S_12F
 from .ulx3s_25f import ULX3S_25F
@@ -27,6 +29,8 @@ BOARDS = (
     ORANGECRAB_25F,
     ORANGECRAB_85F,
     COLORLIGHT_I5,
+    TANG_NANO_9K,
+    TANG_NANO_20K,
 )
 
 
@@ -46,6 +50,8 @@ __all__ = [
     "ICEBREAKER",
     "ORANGECRAB_25F",
     "ORANGECRAB_85F",
+    "TANG_NANO_9K",
+    "TANG_NANO_20K",
     "TINYFPGA_BX",
     "ULX3S_12F",
     "ULX3S_25F",

@@ -18,14 +18,15 @@ class Family(Enum):
 
     ICE40 = "ice40"
     ECP5 = "ecp5"
+    GOWIN = "gowin"
 
 
 class Resource(Enum):
     """What a design uses up.
 
-    A LUT is one logic cell: on iCE40 a LUT4 with its flip-flop and carry, on ECP5 a LUT4. A BRAM is one
-    block of the family: 4 kbit on iCE40, 18 kbit on ECP5. A DSP is one multiplier, up to 16 x 16 on iCE40
-    and 18 x 18 on ECP5. An SPRAM holds 256 kbit.
+    A LUT is one logic cell: on iCE40 a LUT4 with its flip-flop and carry, on ECP5 and Gowin a LUT4. A BRAM is one
+    block of the family: 4 kbit on iCE40, 18 kbit on ECP5 and Gowin. A DSP is one multiplier, up to 16 x 16 on iCE40,
+    18 x 18 on ECP5 and 9 x 9 on Gowin, where one of 18 x 18 takes two. An SPRAM holds 256 kbit.
     """
 
     LUT = "lut"
@@ -97,7 +98,7 @@ class Board:
     """A development board.
 
     `device`, `package` and `speed` are nextpnr's names ("up5k", "sg48"; iCE40 has its speed in the device's
-    name). `platform_class` is the amaranth-boards class as "module:class"; `uart` is the number of its UART
+    name). Gowin's `device` is the whole part number, and `chip` the one whose database it takes. `platform_class` is the amaranth-boards class as "module:class"; `uart` is the number of its UART
     resource, which runs at `baud`. `clock_hz` is the clock that the board gives to the design. `loaders` can
     write its flash, the best first; `loader_name` is openFPGALoader's name of the board. `serial` are the pins of a
     serial port that the platform class does not have, for an adapter of the user's; `clock` names another clock than
@@ -120,10 +121,13 @@ class Board:
     source: str
     serial: SerialPins | None = None
     clock: str = ""
+    chip: str = ""
 
     @property
     def nextpnr_arguments(self) -> tuple[str, ...]:
         """The options that name the device to nextpnr."""
+        if self.family is Family.GOWIN:
+            return ("--device", self.device, "--vopt", f"family={self.chip}")
         speed = ("--speed", self.speed) if self.speed else ()
         return (f"--{self.device}", "--package", self.package, *speed)
 

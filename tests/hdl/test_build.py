@@ -13,18 +13,19 @@ import pytest
 
 pytest.importorskip("amaranth_boards", reason="the Python package amaranth_boards is not installed")
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from bitkiln.boards import BOARDS, ICEBREAKER, ULX3S_85F, Board, Family, Resources
+from bitkiln.boards import BOARDS, ICEBREAKER, TANG_NANO_9K, ULX3S_85F, Board, Family, Resources
 from bitkiln.hdl.build import BuildResult, build, build_bundle, default_cache
 from bitkiln.hdl.bundle import Bundle
 from bitkiln.ir import ToolError
-from tests.hdl.byte_adder import ByteAdder, adder_identity
+from tests.hdl.byte_adder import adder_identity
 
 BEATS = 8
+SEED = 20240229
 DESIGN = Bundle.of({"top.il": b"module \\top\nend\n", "top.pcf": b""})
 TOOL = """#!/usr/bin/env python3
 import json, pathlib, sys
@@ -54,6 +55,7 @@ BELS = {"ICESTORM_LC": {"used": 120}, "ICESTORM_RAM": {"used": 2}, "ICESTORM_DSP
 
 
 ECP5S = ", ".join(board.name for board in BOARDS if board.family is Family.ECP5)
+TANGS = "tang-nano-9k, tang-nano-20k"
 
 
 class PlayedTools:
@@ -205,6 +207,7 @@ def test_too_many_block_rams_are_found_before_place_and_route(tools: PlayedTools
         "  help: take fewer weights, or fewer bits for each, until they take 75 % of this; "
         "or lower PE or SIMD, if that makes wide memories narrow and deep; or choose a larger board: "
         + ECP5S.replace("ulx3s-12f, ", "")  # 32 block RAMs
+        + ", tang-nano-20k"
     )
     assert tools.steps == ["YOSYS"]
 
@@ -234,7 +237,7 @@ def test_what_nextpnr_packs_decides(tools: PlayedTools) -> None:
         "error[does-not-fit]: the design does not fit on iCEBreaker (iCE40 UP5K): "
         "it needs 6000 logic cells (LUT), but there are 5280\n"
         "  help: lower PE or SIMD of the largest layers until they take 88 % of this; "
-        f"or choose a larger board: {ECP5S}"
+        f"or choose a larger board: {ECP5S}, {TANGS}"
     )
 
 
@@ -287,6 +290,21 @@ class RomEater(Hungry):
             m.d.comb += self.o.payload[bit].eq(port.data[32 * bit : 32 * bit + 32].any())
 
 
+class RomTimes(Hungry):
+    """Multiplies each byte with the next entry of a table of 512 bytes, registers all round: one block RAM, one DSP."""
+
+    def eat(self, m: Module, moves: Any) -> None:
+        contents = [random.randrange(-128, 128) for _ in range(512)]
+        m.submodules.memory = memory = Memory(shape=signed(8), depth=len(contents), init=contents)
+        port = memory.read_port()
+        weight, value = Signal(signed(8), reset_less=True), Signal(signed(8), reset_less=True)
+        product = Signal(signed(16), reset_less=True)
+        with m.If(moves):
+            m.d.sync += port.addr.eq(port.addr + 1)
+        m.d.sync += [weight.eq(port.data), value.eq(self.i.payload), product.eq(weight * value)]
+        m.d.comb += self.o.payload.eq(product)
+
+
 class CellEater(Hungry):
     """Takes 3200 flip-flops in a row and 2400 LUTs, which cannot share logic cells: each fits, both do not.
 
@@ -324,22 +342,32 @@ def build_hungry(accelerator: Hungry, cache: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.tools("yosys", "nextpnr-ice40", "nextpnr-ecp5")
-@pytest.mark.parametrize("board", [ICEBREAKER, ULX3S_85F], ids=lambda board: board.name)
+@pytest.mark.tools("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "gowin_pack")
+@pytest.mark.parametrize("board", [ICEBREAKER, ULX3S_85F, TANG_NANO_9K], ids=lambda board: board.name)
 def test_each_family_gets_a_reproducible_bitstream(board: Board, tmp_path: Path) -> None:
     identity = adder_identity(BEATS, board.clock_hz)
-    first = build(ByteAdder(BEATS), identity, board, cache=tmp_path)
-    # The file's own magic: iCE40 begins with FF 00 .. 7E AA 99 7E, ECP5 has FF FF BD B3 after its comment.
-    magic = {Family.ICE40: b"\x7e\xaa\x99\x7e", Family.ECP5: b"\xff\xff\xbd\xb3"}[board.family]
+    first = build(RomTimes(), identity, board, cache=tmp_path)
+    # The file's own magic: iCE40 begins with FF 00 .. 7E AA 99 7E, ECP5 has FF FF BD B3 after its comment; Gowin's file
+    # is text, and its second line but one A5 C3.
+    magic = {
+        Family.ICE40: b"\x7e\xaa\x99\x7e",
+        Family.ECP5: b"\xff\xff\xbd\xb3",
+        Family.GOWIN: f"\n{0xA5C3:016b}\n".encode(),
+    }[board.family]
     assert magic in first.bitstream[:200]
     assert first.used.fits(first.available)
-    # The link and the adder: hundreds of cells, whichever tool versions.
+    # The table is in a block RAM, beside it the link's buffers may be; the product is in a multiplier.
+    assert first.used.bram >= 1
+    assert first.used.dsp == 1
+    # The link: hundreds of cells, whichever tool versions.
     assert 300 < first.used.lut < 1500
     assert 200 < first.used.ff < 1000
     assert first.fmax_mhz > first.clock_mhz
-    again = build(ByteAdder(BEATS), identity, board, cache=tmp_path / "another")
+    random.seed(SEED)
+    again = build(RomTimes(), identity, board, cache=tmp_path / "another")
     assert again == first
-    cached = build(ByteAdder(BEATS), identity, board, cache=tmp_path)
+    random.seed(SEED)
+    cached = build(RomTimes(), identity, board, cache=tmp_path)
     assert cached.is_cached
     assert cached.bitstream == first.bitstream
 
@@ -352,7 +380,7 @@ def test_a_memory_that_is_too_large_does_not_fit(tmp_path: Path) -> None:
         "it needs 32 block RAMs (BRAM), but there are 30\n"
         "  help: take fewer weights, or fewer bits for each, until they take 93 % of this; "
         "or lower PE or SIMD, if that makes wide memories narrow and deep; or choose a larger board: "
-        f"hx8k-breakout, tinyfpga-bx, {ECP5S}"
+        f"hx8k-breakout, tinyfpga-bx, {ECP5S}, tang-nano-20k"
     )
 
 
@@ -363,7 +391,7 @@ def test_cells_that_cannot_be_shared_do_not_fit(tmp_path: Path) -> None:
         r"error\[does-not-fit\]: the design does not fit on iCEBreaker \(iCE40 UP5K\): "
         r"it needs (\d+) logic cells \(LUT\), but there are 5280\n"
         r"  help: lower PE or SIMD of the largest layers until they take (\d+) % of this; "
-        r"or choose a larger board: hx8k-breakout, tinyfpga-bx, " + ECP5S,
+        r"or choose a larger board: hx8k-breakout, tinyfpga-bx, " + f"{ECP5S}, {TANGS}",
         build_hungry(CellEater(), tmp_path),
     )
     assert found
