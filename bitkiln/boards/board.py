@@ -98,11 +98,11 @@ class Board:
     """A development board.
 
     `device`, `package` and `speed` are nextpnr's names ("up5k", "sg48"; iCE40 has its speed in the device's
-    name). Gowin's `device` is the whole part number, and `chip` the one whose database it takes. `platform_class` is the amaranth-boards class as "module:class"; `uart` is the number of its UART
-    resource, which runs at `baud`. `clock_hz` is the clock that the board gives to the design. `loaders` can
-    write its flash, the best first; `loader_name` is openFPGALoader's name of the board. `serial` are the pins of a
-    serial port that the platform class does not have, for an adapter of the user's; `clock` names another clock than
-    the class's own.
+    name). Gowin's `device` is the whole part number, and `chip` the one whose database it takes. `platform_class` is
+    the amaranth-boards class as "module:class"; `uart` is the number of its UART resource, which runs at `baud`.
+    `clock_hz` is the clock that the design gets. `loaders` can write its flash, the best first; `loader_name` is
+    openFPGALoader's name of the board. `serial` are the pins of a serial port that the platform class does not have,
+    for an adapter of the user's; `clock` names another clock than the class's own.
     """
 
     name: str

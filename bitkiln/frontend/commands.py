@@ -247,9 +247,11 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
         write_whole(file, built.bitstream)
     used = {kind.value: {"used": built.used[kind], "available": count} for kind, count in built.available}
     plain = {"bitstream": str(file), "resources": used, "fmax_mhz": built.fmax_mhz, "clock_mhz": built.clock_mhz}
+    plain["caveat"] = built.caveat
     rows = [(kind, share["used"], share["available"]) for kind, share in used.items()]
     clock = f"Fmax {built.fmax_mhz:.1f} MHz, the board's clock is {built.clock_mhz} MHz"
-    terminal.result(plain, table("", ("resource", "used", "available"), rows), clock, str(file))
+    caveat = [built.caveat] if built.caveat else []
+    terminal.result(plain, table("", ("resource", "used", "available"), rows), clock, *caveat, str(file))
     return 0
 
 

@@ -68,7 +68,7 @@ class Accuracies:
 
 @dataclass(frozen=True)
 class Built:
-    """A bitstream in the output folder; `tools` are the versions that made it."""
+    """A bitstream in the output folder; `tools` are the versions that made it, `caveat` is what Fmax does not tell."""
 
     bitstream: str
     bytes: int
@@ -76,6 +76,7 @@ class Built:
     fmax_mhz: float
     clock_mhz: float
     tools: tuple[str, ...]
+    caveat: str = ""
 
 
 class Pipeline:
@@ -216,7 +217,8 @@ class Pipeline:
         file = f"{self.project.name}{Path(built.file_name).suffix}"
         write_whole(self.folder / file, built.bitstream)
         size = len(built.bitstream)
-        self._write_json(BUILD, Built(file, size, built.used, built.fmax_mhz, built.clock_mhz, built.tool_versions))
+        facts = (built.used, built.fmax_mhz, built.clock_mhz, built.tool_versions, built.caveat)
+        self._write_json(BUILD, Built(file, size, *facts))
         return BUILD, file
 
     def _report_key(self) -> object:

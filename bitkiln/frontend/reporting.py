@@ -66,7 +66,7 @@ def _report(pipeline: Pipeline) -> Report:
         design=pipeline.design,
         verification=_verification(verified) if verified else None,
         board=board,
-        build=BuildFacts(built.used, built.fmax_mhz, built.bitstream, built.bytes) if built else None,
+        build=BuildFacts(built.used, built.fmax_mhz, built.bitstream, built.bytes, built.caveat) if built else None,
         link_images_per_second=link_rate(pipeline.plan, board) if board else None,
         recipe=tested.steps if tested else (),
         timeline=_timeline(pipeline),

@@ -41,12 +41,12 @@ _UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*\d+\s+\d+%", re.MULTILINE
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A bitstream and what it costs. `file_name` is "top.bin" for iCE40 and "top.bit" for ECP5.
+    """A bitstream and what it costs. `file_name` is "top.bin" for iCE40, "top.bit" for ECP5 and "top.fs" for Gowin.
 
     `netlist` is the synthesised one, Verilog of the family's cells; `routed` is what the packer got.
 
     `fmax_mhz` is nextpnr's. On iCE40 it takes every multiplier block for one with registers at both ends,
-    as our units have them: a path through an unregistered one is not seen.
+    as our units have them: a path through an unregistered one is not seen. `caveat` says what else it does not see.
     """
 
     bitstream: bytes
@@ -60,6 +60,7 @@ class BuildResult:
     design_digest: str
     tool_versions: tuple[str, ...]
     is_cached: bool
+    caveat: str = ""
 
 
 def default_cache() -> Path:
@@ -107,18 +108,20 @@ def build_bundle(
         product = _Build(inputs, tools, board, on_step, use_dsp).run()
         _keep(product, entry)
     numbers = json.loads(product[REPORT])
+    used = Resources(**numbers["used"])
     result = BuildResult(
         bitstream=product[tools.bitstream],
         file_name=tools.bitstream,
         netlist=product[NETLIST],
         routed=product[tools.routed[-1]],
-        used=Resources(**numbers["used"]),
+        used=used,
         available=board.resources,
         fmax_mhz=numbers["fmax_mhz"],
         clock_mhz=board.clock_hz / 1e6,
         design_digest=design.digest(),
         tool_versions=versions,
         is_cached=is_cached,
+        caveat=tools.caveat(used),
     )
     _check_clock(result, board)
     return result

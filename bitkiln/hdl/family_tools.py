@@ -86,6 +86,12 @@ class FamilyTools:
             totals[rule.kind] += rule.each * bels[rule.cell]
         return _resources(totals)
 
+    def caveat(self, used: Resources) -> str:
+        """Return what is to be said of nextpnr's Fmax of such a design, mostly nothing."""
+        names = " and ".join(kind.value.upper() for kind in self.untimed if used[kind])
+        what = f"nextpnr knows no delay of this family's {names} blocks: Fmax is without the paths through them"
+        return what if names else ""
+
 
 def _resources(totals: Mapping[Resource, int]) -> Resources:
     return Resources(**{kind.value: count for kind, count in totals.items()})

@@ -143,6 +143,7 @@ def _clock(report: Report) -> Card:
         return _empty("Fastest clock", clock)
     fmax = report.build.fmax_mhz
     is_met = report.clock_mhz is None or fmax >= report.clock_mhz
+    clock += f"; {report.build.caveat}" if report.build.caveat else ""
     return Card("Fastest clock", f"{fmax:.1f} MHz", clock, State.GOOD if is_met else State.BAD)
 
 

@@ -97,12 +97,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class BuildFacts:
-    """A finished bitstream; `bitstream` is its path relative to the report."""
+    """A finished bitstream; `bitstream` is its path relative to the report, `caveat` is what Fmax does not tell."""
 
     used: Resources
     fmax_mhz: float
     bitstream: str
     bitstream_bytes: int
+    caveat: str = ""
 
     def __post_init__(self) -> None:
         assert not PurePosixPath(self.bitstream).is_absolute(), f"{self.bitstream} depends on the machine"

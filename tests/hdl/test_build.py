@@ -363,6 +363,7 @@ def test_each_family_gets_a_reproducible_bitstream(board: Board, tmp_path: Path)
     assert 300 < first.used.lut < 1500
     assert 200 < first.used.ff < 1000
     assert first.fmax_mhz > first.clock_mhz
+    assert bool(first.caveat) == (board.family is Family.GOWIN)
     random.seed(SEED)
     again = build(RomTimes(), identity, board, cache=tmp_path / "another")
     assert again == first
