@@ -44,7 +44,7 @@ class FamilyTools:
     synthesis_in_luts: tuple[str, ...]
     files: Bundle
     place_route: Tool
-    constraints: tuple[str, str]
+    constraints: tuple[str, ...]
     routed: tuple[str, str]
     pack: Tool
     pack_arguments: tuple[str, ...]
