@@ -26,8 +26,9 @@ from ._artefacts import built, default_cache_folder
 from .bundle import Bundle
 from .cocotb_bench import bitkiln_bench
 from .flow import ALWAYS, DRAIN_CYCLES, RESET_CYCLES, Flow
+from .program_places import Executable
 from .stream_design import StreamDesign
-from .toolchain import CXX, IVERILOG, VERILATOR, VVP, YOSYS, Executable, Tool
+from .toolchain import CXX, IVERILOG, VERILATOR, VVP, YOSYS, Tool
 from .trace import Beats, Outcome, Progress, Trace, failure
 
 # What amaranth.back.verilog has yosys do; called here because only toolchain.py starts processes.

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bitkiln.hdl.toolchain import TOOLS, VERILATOR, Executable, PackagedFile, PythonModule, Tool, Yowasp
+from bitkiln.hdl.program_places import Executable, PackagedFile, PythonModule, Yowasp
+from bitkiln.hdl.toolchain import TOOLS, VERILATOR, Tool
 from bitkiln.ir import ToolError
 
 
