@@ -1,0 +1,39 @@
+"""What a Plan takes on a board before it is built: LUTs, flip-flops, blocks of RAM, multipliers, clock."""
+
+from .bill import PARTS, Bill, Part
+from .link import link_bill
+from .memories import Mapped, Memory, Style, map_memory
+from .model import (
+    Coefficients,
+    Prediction,
+    clock_features,
+    coefficients,
+    plan_bill,
+    predict,
+    predict_resources,
+    priced,
+    stage_bill,
+)
+from .units import queue, unit_bill
+
+__all__ = [
+    "PARTS",
+    "Bill",
+    "Coefficients",
+    "Mapped",
+    "Memory",
+    "Part",
+    "Prediction",
+    "Style",
+    "clock_features",
+    "coefficients",
+    "link_bill",
+    "map_memory",
+    "plan_bill",
+    "predict",
+    "predict_resources",
+    "priced",
+    "queue",
+    "stage_bill",
+    "unit_bill",
+]
