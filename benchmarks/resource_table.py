@@ -1,4 +1,4 @@
-"""The table of real builds that the resource model is fitted to, and the fit: LUT, FF, BRAM, DSP, Fmax of units and designs.
+"""The table of real builds that the resource model is fitted to, and the fit: of units and of whole designs.
 
     python benchmarks/resource_table.py measure ice40 --units 0:20 --designs 100:115
     python benchmarks/resource_table.py fit ice40
@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 from resource_networks import LayeredNetwork
 from scipy.optimize import nnls
 
-import bitkiln.boards.cost as cost
-from bitkiln.boards import Family, Resources, find_board
+from bitkiln.boards import Family, Resources, cost, find_board
 from bitkiln.boards.cost import PARTS, Bill, Part
 from bitkiln.hdl.build_plan import build_plan
 from bitkiln.hdl.family_tools import family_tools
@@ -45,8 +44,8 @@ BOARDS = {Family.ICE40: ("icebreaker", "hx8k-breakout"), Family.ECP5: ("ulx3s-85
 FOLDS, ROUNDS, MOST_SECONDS = 10, 30, 120
 _USED = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*\d+\s+\d+%", re.MULTILINE)
 
-# LUT and FF a part that one would expect: where the table says little, the fit stays near them. On iCE40 a register that
-# takes a wire occupies a logic cell, too.
+# LUT and FF a part that one would expect: where the table says little, the fit stays near them. On iCE40 a register
+# that takes a wire occupies a logic cell, too.
 EXPECTED = {
     Part.WIRE_REGISTER: (0.0, 1.0),
     Part.LOGIC_REGISTER: (1.0, 1.0),
@@ -277,15 +276,20 @@ def fit(family: Family) -> None:
         error = np.abs(held_out(features, found, expected, groups) / found - 1)
         errors[name] = error
         coefficients = fitted(features, found, expected)
-        lines += [f"[{name}]", *(f"{part.value} = {value:.4f}" for part, value in zip(PARTS, coefficients, strict=True))]
+        lines += [
+            f"[{name}]",
+            *(f"{part.value} = {value:.4f}" for part, value in zip(PARTS, coefficients, strict=True)),
+        ]
         for what, chosen in (("units", ~is_design), ("designs", is_design)):
             if chosen.any():
                 print(f"{family.value} {name} of {chosen.sum()} {what}, held out: {summary(error[chosen])}")
     exact = [(b.blocks == row.bram, b.dsp == row.dsp) for b, row in zip(bills, rows, strict=True)]
-    print(f"{family.value} BRAM exact {sum(e[0] for e in exact)}/{len(rows)}, DSP exact {sum(e[1] for e in exact)}/{len(rows)}")
+    blocks, multipliers = (sum(same) for same in zip(*exact, strict=True))
+    print(f"{family.value} BRAM exact {blocks}/{len(rows)}, DSP exact {multipliers}/{len(rows)}")
     for row, bill, same in zip(rows, bills, exact, strict=True):
         if not all(same):
-            print(f"  {row.case} {row.kind}: BRAM {row.bram}, predicted {bill.blocks}; DSP {row.dsp}, predicted {bill.dsp}")
+            found = f"BRAM {row.bram}, predicted {bill.blocks}; DSP {row.dsp}, predicted {bill.dsp}"
+            print(f"  {row.case} {row.kind}: {found}")
     whole = errors["lut"][is_design] if is_design.any() else errors["lut"]
     head = [
         f"# By `python benchmarks/resource_table.py fit {family.value}`, from the table beside this file.",
@@ -307,7 +311,9 @@ def fit_clock(family: Family, built: list[tuple[Row, Bill]], lines: list[str]) -
         return ["[period_ns]"]
     prices = dict(line.split(" = ") for line in lines[1 : 1 + len(PARTS)])
     luts = [sum(float(prices[part.value]) * n for part, n in bill.parts.items()) for _, bill in built]
-    found = [cost.clock_features(bill, find_board(row.board), lut) for (row, bill), lut in zip(built, luts, strict=True)]
+    found = [
+        cost.clock_features(bill, find_board(row.board), lut) for (row, bill), lut in zip(built, luts, strict=True)
+    ]
     names = sorted({name for one in found for name in one})
     features = np.array([[one.get(name, 0.0) for name in names] for one in found])
     periods = np.array([1000 / row.fmax_mhz for row, _ in built])

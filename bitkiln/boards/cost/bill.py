@@ -14,9 +14,10 @@ class Part(Enum):
     """Elementary circuits, each counted in bits unless it says otherwise.
 
     WIRE_REGISTER takes a wire, LOGIC_REGISTER a function of at most four wires, GATE is that without a register.
-    ADDER (with a register), SUM and COMPARATOR (without) are carry chains, CHAIN counts them. COUNTER is a loop's register with its adder and end. PARTIAL
-    are bits of partial products, CONSTANT_ADDER those that a constant factor leaves. FULL_ADDER counts bits three to
-    two. ROM are bits of a table in logic, RAM those of a memory of registers, LUT_RAM are cells of 16 words by 4.
+    ADDER (with a register), SUM and COMPARATOR (without) are carry chains, CHAIN counts them. COUNTER is a loop's
+    register with its adder and end. PARTIAL are bits of partial products, CONSTANT_ADDER those that a constant factor
+    leaves. FULL_ADDER counts bits three to two. ROM are bits of a table in logic, PATTERN those of one with few
+    different bits in a row (places, counts), RAM those of a memory of registers, LUT_RAM are cells of 16 words by 4.
     """
 
     WIRE_REGISTER = "wire_register"
@@ -63,6 +64,7 @@ class Bill:
     parts: dict[Part, float] = field(default_factory=dict)
     blocks: int = 0
     dsp: int = 0
+    spram: int = 0
     longest: int = 0
     multiplied: int = 0
 
@@ -105,5 +107,6 @@ class Bill:
             self.add(part, count)
         self.blocks += other.blocks
         self.dsp += other.dsp
+        self.spram += other.spram
         self.longest = max(self.longest, other.longest)
         self.multiplied = max(self.multiplied, other.multiplied)

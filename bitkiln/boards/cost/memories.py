@@ -95,7 +95,7 @@ def map_memory(memory: Memory, family: Family) -> Mapped:
         found.append(_lut_rams(memory))
     cost, mapped = min(found, key=lambda candidate: candidate[0], default=(0.0, Mapped()))
     logic_cost = memory.bits * (_RAM_BIT if memory.is_written else _ROM_BIT)
-    if memory.style is Style.LOGIC or (memory.style is Style.AUTO and logic_cost < cost):
+    if memory.style is Style.LOGIC or (memory.style is Style.AUTO and logic_cost <= cost):
         return _logic(memory)
     return mapped
 

@@ -60,7 +60,7 @@ def priced(bill: Bill) -> Resources:
     """Return the resources of a bill."""
     found = coefficients(bill.family)
     lut, ff = (sum(prices.get(part, 0.0) * n for part, n in bill.parts.items()) for prices in (found.lut, found.ff))
-    return Resources(lut=round(lut), ff=round(ff), bram=bill.blocks, dsp=bill.dsp)
+    return Resources(lut=round(lut), ff=round(ff), bram=bill.blocks, dsp=bill.dsp, spram=bill.spram)
 
 
 def stage_bill(stage: Stage, streams: Mapping[str, Stream], board: Board) -> Bill:

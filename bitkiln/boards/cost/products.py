@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitkiln.boards import Family
-from bitkiln.ir.units import Accumulation, MatrixVector, Multiplier, Products, Rescale, Thresholds, WeightCode, parity_of
+from bitkiln.ir.units import (
+    Accumulation,
+    MatrixVector,
+    Multiplier,
+    Products,
+    Rescale,
+    Thresholds,
+    WeightCode,
+    parity_of,
+)
 
 from .bill import Bill, Part
 
@@ -94,7 +103,7 @@ def product_terms(bill: Bill, unit: MatrixVector, is_constant: bool) -> None:
         case Products.SIGN:
             bill.add(Part.WIRE_REGISTER if is_constant else Part.LOGIC_REGISTER, count * (bits + 1))
         case Products.SHIFT:
-            most = int(np.abs(unit.weights).max()).bit_length()
+            most = unit.largest_weight.bit_length()
             bill.add(Part.SHIFTER, 0 if is_constant else count * (bits + most) * max(1, most - 1))
             bill.add(Part.WIRE_REGISTER if is_constant else Part.LOGIC_REGISTER, count * (bits + most))
         case Products.SELECT:
@@ -139,7 +148,7 @@ def _term_bits(unit: MatrixVector) -> int:
         case Products.SIGN:
             return unit.input_bits + 1
         case Products.SHIFT:
-            return unit.input_bits + int(np.abs(unit.weights).max()).bit_length()
+            return unit.input_bits + unit.largest_weight.bit_length()
         case Products.SELECT:
             return unit.weight_bits
         case _:

@@ -30,6 +30,8 @@ from bitkiln.ir.units import (
     Unit,
     WeightCode,
     Window,
+    column_widths,
+    spram_blocks,
 )
 
 from .bill import Bill, Part
@@ -47,6 +49,9 @@ from .products import (
 )
 from .sparse import sparse_bill
 from .window import window_bill
+
+RENEWABLE_WORDS = 64
+"""Memories whose contents may be replaced are at least so deep."""
 
 _EXACT_WORDS = 64
 """Up to so many words it is looked which bits of the weights are the same in all of them."""
@@ -88,9 +93,11 @@ def _matrix_vector(bill: Bill, unit: MatrixVector) -> None:
     if is_replayed:
         bill.memory(Memory(unit.column_folds, beat, is_written=True))
     bill.add(Part.LOGIC_REGISTER if is_replayed else Part.WIRE_REGISTER, beat)
-    if words > 1:
+    are_memories = unit.renewable or unit.storage.is_loaded
+    is_constant = words == 1 and not are_memories
+    if not is_constant:
         _weights(bill, unit, words)
-    product_terms(bill, unit, is_constant=words == 1)
+    product_terms(bill, unit, is_constant)
     adder_tree(bill, unit)
     bill.add(Part.WIRE_REGISTER, 3 * (3 + unit.tree_stages) + 1 + unit.ending_stages)
     if unit.column_folds > 1 or unit.thresholds is None or unit.thresholds.count > 1:
@@ -101,21 +108,49 @@ def _matrix_vector(bill: Bill, unit: MatrixVector) -> None:
     bill.add(Part.GATE, unit.pe * sums.bits if unit.column_folds > 1 else 0)
     fields = row_fields(unit, sums)
     rounds = unit.groups * unit.row_folds
-    if rounds > 1:
-        bill.memory(Memory(rounds, varying_bits(fields, unit.pe)))
+    if rounds > 1 or are_memories:
+        width = unit.pe * sum(bits for bits, _ in fields)
+        _constants(bill, unit, (rounds, width), width if are_memories else varying_bits(fields, unit.pe), Style.AUTO)
         bill.counter(rounds)
         bill.add(Part.GATE, (rounds - 1).bit_length())
-    bill.add(Part.WIRE_REGISTER, unit.pe * sum(bits for bits, _ in fields[1:]) if rounds > 1 else 0)
+        bill.add(Part.WIRE_REGISTER, unit.pe * sum(bits for bits, _ in fields[1:]))
     row_ending(bill, unit, sums)
 
 
 def _weights(bill: Bill, unit: MatrixVector, words: int) -> None:
-    kept = varying_weight_bits(unit, words)
+    width = unit.pe * unit.simd * unit.stored_bits
+    kept = width if unit.renewable or unit.storage.is_loaded else varying_weight_bits(unit, words)
     style = Style.BLOCK if unit.storage is Storage.BLOCK else Style.LOGIC
-    bill.memory(Memory(words, kept, style=style))
+    if unit.storage is Storage.BIG and bill.family is Family.ICE40:
+        bill.spram += spram_blocks(unit.banks * words, width)
+        _loader(bill, words, width)
+    else:
+        _constants(bill, unit, (words, width), kept, style)
     bill.counter(words)
     is_decoded = unit.weight_code is WeightCode.CODEBOOK
     bill.add(Part.WIRE_REGISTER, unit.pe * unit.simd * (unit.weight_bits if is_decoded else unit.stored_bits))
+
+
+def _constants(bill: Bill, unit: MatrixVector, size: tuple[int, int], kept: int, style: Style) -> None:
+    """A memory of `size` (words, bits of one) of which `kept` bits a word are stored; a host fills it by columns."""
+    words, width = size
+    if unit.storage.is_loaded:
+        banks = (unit.banks - 1 << (words - 1).bit_length()) + words
+        for bits in column_widths(width):
+            bill.memory(Memory(max(banks, 2), bits, is_written=True))
+        _loader(bill, words, width)
+    elif unit.renewable:
+        style = Style.BLOCK if unit.storage is Storage.BLOCK else Style.LOGIC
+        bill.memory(Memory(max(words, RENEWABLE_WORDS), kept, style=style))
+    else:
+        bill.memory(Memory(words, kept, style=style))
+
+
+def _loader(bill: Bill, words: int, width: int) -> None:
+    """What counts the words and columns that the host sends."""
+    bill.counter(len(column_widths(width)))
+    bill.counter(words)
+    bill.add(Part.GATE, len(column_widths(width)) + (words - 1).bit_length())
 
 
 def _pool(bill: Bill, unit: Pool) -> None:
