@@ -1,7 +1,12 @@
-"""How fast the two harnesses simulate an array of 64 multiply-accumulate units, and how long each takes to build.
+"""How fast the two harnesses simulate an array of 64 multiply-accumulate units, and how long each takes to build; and
+how much faster the cycle model is than the RTL that it predicts.
 
     python benchmarks/simulation_speed.py          # what bitkiln uses
     python benchmarks/simulation_speed.py --all    # and the compilers and options it could use
+
+The generated design is a linear layer of 256 inputs and 64 outputs, 8 bits, its 64 processing elements with one
+multiplier each: an image takes 256 cycles. Both sides give the cycle of every output beat of all images, and the beats
+of both are compared.
 
 Times are CPU seconds, so that a busy machine gives nearly the same table. Each build starts from an empty cache folder;
 the beats are random, the streams always willing. Run it twice with --all: the first use of zig on a machine also builds
@@ -18,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal, signed
 from amaranth.lib import memory, stream, wiring
@@ -25,14 +31,22 @@ from amaranth.lib.wiring import In, Out
 from rich.console import Console
 from rich.table import Table
 
+from bitkiln.hdl.accelerator import Accelerator
 from bitkiln.hdl.bench import CocotbSimulation
 from bitkiln.hdl.harness import CompiledSimulation
+from bitkiln.ir import Builder, Int, Plan, TensorType
+from bitkiln.ir.ops import Linear, Requantise
+from bitkiln.passes.schedule import LayerFolding, PlanOptions, schedule
+from bitkiln.sim.dataflow import dataflow_cycles
+from bitkiln.sim.queues import size_queues
 
 UNITS = 64
 ROWS = 256
 ACCUMULATOR_BITS = 24
 COMPILED_BEATS = 4096 * ROWS
 COCOTB_BEATS = 512 * ROWS
+IMAGES = 20_000
+MODEL_RUNS = 20
 ZIG = f"{sys.executable} -m ziglang c++"
 
 
@@ -146,8 +160,42 @@ def measure_cocotb(text: str, lanes: int, folder: Path) -> Measurement:
     return Measurement(built - started, trace.cycles, cpu_seconds() - built)
 
 
+def linear_plan() -> Plan:
+    """Return the plan of the linear layer, folded to UNITS processing elements."""
+    build = Builder("linear")
+    x = build.input("x", TensorType((1, ROWS), Int(8)))
+    codes = torch.randint(-128, 128, (UNITS, ROWS), generator=torch.Generator().manual_seed(1)).to(torch.int8)
+    weight = build.constant("w", TensorType((UNITS, ROWS), Int(8)), codes)
+    y = build.add(Linear(), (x, weight), "fc")
+    graph = build.graph((build.add(Requantise(Int(8, True, -8), (8,)), (y,), "y"),))
+    wanted = LayerFolding("fc", pe=UNITS, simd=1)
+    return size_queues(schedule(graph, PlanOptions(max_multipliers=UNITS, layers=(wanted,))))
+
+
+def compare_with_model() -> None:
+    """Print the speed of the RTL and of the cycle model, and that they say the same."""
+    plan = linear_plan()
+    with tempfile.TemporaryDirectory() as folder:
+        simulation = CompiledSimulation(Accelerator(plan), cache_folder=Path(folder))
+        beats = random_beats(IMAGES * ROWS)
+        started = cpu_seconds()
+        trace = simulation.run(beats, IMAGES, max_cycles=2 * len(beats))
+        rtl_s = cpu_seconds() - started
+    started = cpu_seconds()
+    for _ in range(MODEL_RUNS):
+        predicted = dataflow_cycles(plan).output_cycles(IMAGES)
+    model_s = (cpu_seconds() - started) / MODEL_RUNS
+    is_equal = bool((predicted.reshape(-1) == trace.output_cycles - trace.input_cycles[0]).all())
+    print(
+        f"linear layer of {plan.multipliers} processing elements, {IMAGES:,} images, {trace.cycles:,} cycles: "
+        f"RTL {rtl_s:.2f} CPU s ({trace.cycles / rtl_s / 1e6:.2f} M cycles/s), "
+        f"cycle model {model_s * 1e3:.2f} CPU ms ({rtl_s / model_s:,.0f} times faster); "
+        f"the cycles of all output beats are {'equal' if is_equal else 'NOT EQUAL'}"
+    )
+
+
 def main() -> None:
-    """Print one table: a row for each harness, compiler and output width."""
+    """Print one table: a row for each harness, compiler and output width; then the cycle model's speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="also measure other compilers and options")
     compilers = (DEFAULT, *CANDIDATES) if parser.parse_args().all else (DEFAULT,)
@@ -167,6 +215,7 @@ def main() -> None:
             width = str(ACCUMULATOR_BITS * lanes)
             table.add_row(harness, name, width, f"{found.build_s:.1f}", str(found.cycles), speed)
     Console().print(table)
+    compare_with_model()
 
 
 if __name__ == "__main__":

@@ -165,6 +165,7 @@ def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
     _folding_arguments(verb)
     _data_argument(verb, required=False)
     verb.add_argument("--random", type=int, metavar="N", help="verify N random networks over all units instead")
+    verb.add_argument("--jobs", type=int, metavar="J", help="processes for random networks (default: one a core)")
     verb.add_argument(
         "-o", "--output", type=Path, default=Path("failing"), help="folder for random networks that fail (failing)"
     )

@@ -7,41 +7,58 @@ import time
 
 from bitkiln.ir import fail
 
-from .terminal import Terminal
+from .terminal import Terminal, table
 
 MOST_NETWORKS = 1_000_000
+MOST_JOBS = 256
+NETWORKS_A_JOB = 16
+"""Networks for which another process pays: it needs some seconds to begin."""
 
 
 def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> bool:
     """Verify as many networks as asked for; write a program for each that fails. Return whether none does."""
     from bitkiln.hdl.random_verify import verify_random  # noqa: PLC0415
+    from bitkiln.hdl.workers import available_cores  # noqa: PLC0415
 
     networks: int = arguments.random
     if not 1 <= networks <= MOST_NETWORKS:
         raise fail("bad-value", f"--random must be between 1 and {MOST_NETWORKS}, not {networks}")
+    jobs = max(1, min(available_cores(), networks // NETWORKS_A_JOB)) if arguments.jobs is None else arguments.jobs
+    if not 1 <= jobs <= MOST_JOBS:
+        raise fail("bad-value", f"--jobs must be between 1 and {MOST_JOBS}, not {jobs}")
     if arguments.graph or arguments.data:
         raise fail("bad-value", "--random makes its own networks and images", hint="leave the graph and --data out")
     start = time.monotonic()
     with terminal.step("verify"):
         found = verify_random(
-            networks, arguments.seed, lambda done: terminal.progress(f"{done} of {networks} networks", done / networks)
+            networks,
+            arguments.seed,
+            jobs,
+            lambda done: terminal.progress(f"{done} of {networks} networks", done / networks),
         )
+    seconds = time.monotonic() - start
     files: list[str] = []
     if found.failing:
         bundle = found.files()
         folder = bundle.write(arguments.output)
         files = [str(folder / name) for name in bundle.paths]
+    unused = [name for name, count in found.coverage.items() if count == 0]
     plain = {
         "networks": found.networks,
         "bit_mismatches": found.bit_mismatches,
         "cycle_mismatches": found.cycle_mismatches,
         "failing": files,
-        "seconds": round(time.monotonic() - start, 1),
+        "coverage": dict(found.coverage),
+        "simulated_cycles": found.cycles,
+        "seconds": round(seconds, 1),
     }
-    lines = [
-        f"{found.networks} random networks: {found.bit_mismatches} wrong beats, "
-        f"{found.cycle_mismatches} in another cycle than predicted"
-    ]
-    lines += [f"{file}: {failing.findings}" for file, failing in zip(files, found.failing, strict=True)]
-    terminal.result(plain, *lines)
+    lines = [f"{file}: {failing.findings}" for file, failing in zip(files, found.failing, strict=True)]
+    terminal.result(
+        plain,
+        table("in how many networks", ("used", "networks"), list(found.coverage.items())),
+        f"{found.networks} random networks: {found.bit_mismatches} wrong beats, {found.cycle_mismatches} in another "
+        f"cycle than predicted; {seconds:.1f} s with {jobs} {'process' if jobs == 1 else 'processes'}",
+        *lines,
+        f"not used by any: {', '.join(unused)}" if unused else "everything that there is was used",
+    )
     return not files

@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
 from bitkiln.ir import Graph, Int, ToolError
-from bitkiln.passes.schedule import schedule
-from bitkiln.sim.queues import size_queues
 
 from .bundle import Bundle
+from .random_coverage import coverage, features
 from .random_network import End, RandomNetwork
+from .random_plan import random_plan
 from .verification import RtlSimulator, Verification, VerifyOptions
 from .verify import verify_plan
+from .workers import ordered_results
 
-IMAGES = 3
+IMAGES = 4
 SIMULATION_ERRORS = frozenset({"simulation-stuck", "unstable-output", "surplus-output", "deadlock"})
 """What a wrong unit can do besides giving wrong bits or cycles."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one network showed: output beats with wrong bits, and in another cycle than predicted; why, if it failed."""
+    """What one network showed: output beats with wrong bits, and in another cycle than predicted; why, if it failed.
+
+    `features` are what its plan makes use of, `cycles` those that were simulated without back-pressure.
+    """
 
     network: RandomNetwork
     bit_mismatches: int
     cycle_mismatches: int
     findings: str
+    features: frozenset[str] = frozenset()
+    cycles: int = 0
 
     @property
     def is_exact(self) -> bool:
         return not (self.bit_mismatches or self.cycle_mismatches)
 
 
+Check = Callable[[RandomNetwork], Finding]
+
+
 @dataclass(frozen=True)
 class RandomVerification:
-    """What all networks showed; `failing` are the shrunk ones, one for each that failed."""
+    """What all networks showed; `failing` are the shrunk ones, one for each that failed.
+
+    `coverage` says in how many networks each thing occurs that there is; `cycles` is the sum over all of them.
+    """
 
     networks: int
     bit_mismatches: int
     cycle_mismatches: int
     failing: tuple[Finding, ...]
+    coverage: Mapping[str, int]
+    cycles: int
 
     def files(self) -> Bundle:
         """Return a program for each failing network that shows the failure again."""
@@ -50,42 +64,53 @@ class RandomVerification:
 
 
 def verify_random(
-    networks: int,
-    seed: int,
-    on_network: Callable[[int], None] = lambda done: None,
-    check: Callable[[RandomNetwork], Finding] | None = None,
+    networks: int, seed: int, jobs: int = 1, on_network: Callable[[int], None] = lambda done: None
 ) -> RandomVerification:
-    """Verify the networks of the seeds `seed` to `seed + networks - 1`. Same arguments, same result."""
-    check = check or check_network
-    bits, cycles, failing = 0, 0, []
-    for number in range(networks):
-        found = check(RandomNetwork.drawn(seed + number))
-        if not found.is_exact:
-            bits, cycles = bits + found.bit_mismatches, cycles + found.cycle_mismatches
-            failing.append(shrunk(found, check))
-        on_network(number + 1)
-    return RandomVerification(networks, bits, cycles, tuple(failing))
+    """Verify the networks of the seeds `seed` to `seed + networks - 1` in `jobs` processes.
+
+    Same networks and seed, same result, whatever the jobs.
+    """
+    found, failing = [], []
+    for one, shrunken in ordered_results(_checked, range(seed, seed + networks), jobs):
+        found.append(one)
+        failing += [shrunken] if shrunken else []
+        on_network(len(found))
+    return RandomVerification(
+        networks,
+        sum(one.bit_mismatches for one in found),
+        sum(one.cycle_mismatches for one in found),
+        tuple(failing),
+        coverage(one.features for one in found),
+        sum(one.cycles for one in found),
+    )
+
+
+def _checked(seed: int) -> tuple[Finding, Finding | None]:
+    """What the network of this seed showed, and the shrunk one if it failed."""
+    found = check_network(RandomNetwork.drawn(seed))
+    return found, None if found.is_exact else shrunk(found)
 
 
 def check_network(network: RandomNetwork) -> Finding:
-    """Run three random images, and again under random back-pressure, in Amaranth's simulator.
+    """Run some random images, and again under random back-pressure, in Amaranth's simulator.
 
     A run that gets stuck counts as one wrong beat.
     """
-    graph = network.graph()
-    plan = size_queues(schedule(graph, network.plan_options(graph)))
+    plan = random_plan(network)
     options = VerifyOptions(IMAGES, RtlSimulator.AMARANTH, seed=network.seed % 1000 + 1)
+    used = features(network, plan)
     try:
         found: Verification = verify_plan(plan, _samples(plan.graph, network.seed), options)
     except ToolError as error:
         if not SIMULATION_ERRORS.issuperset(item.slug for item in error.diagnostics):
             raise
-        return Finding(network, 1, 0, str(error))
-    return Finding(network, found.mismatches, found.cycle_mismatches, found.findings)
+        return Finding(network, 1, 0, str(error), used)
+    return Finding(network, found.mismatches, found.cycle_mismatches, found.findings, used, found.cycles)
 
 
-def shrunk(found: Finding, check: Callable[[RandomNetwork], Finding]) -> Finding:
+def shrunk(found: Finding, check: Check | None = None) -> Finding:
     """Return a failing network none of whose simpler neighbours fails."""
+    check = check or check_network
     while True:
         for candidate in _simpler(found.network):
             try:
@@ -121,21 +146,23 @@ def source(network: RandomNetwork) -> str:
     return (
         f"RandomNetwork(\n    {sizes},\n    steps=(\n{steps}    ),\n"
         f"    end={network.end}, multipliers={network.multipliers},\n"
-        f"    storage={network.storage}, renewable={network.renewable}, banks={network.banks},\n)"
+        f"    storage={network.storage}, renewable={network.renewable}, banks={network.banks},\n"
+        f"    folding={network.folding}, queues={network.queues},\n)"
     )
 
 
 def _simpler(network: RandomNetwork) -> Iterator[RandomNetwork]:
     for i in range(len(network.steps)):
         yield replace(network, steps=(*network.steps[:i], *network.steps[i + 1 :]))
-    if network.end is not End.MAP:
-        yield replace(network, end=End.MAP)
-    if network.storage:
-        yield replace(network, storage=None)
-    if network.renewable:
-        yield replace(network, renewable=False)
-    if network.banks > 1:
-        yield replace(network, banks=1)
+    plainer = (
+        replace(network, end=End.MAP),
+        replace(network, storage=None),
+        replace(network, renewable=False),
+        replace(network, banks=1),
+        replace(network, queues=0),
+        replace(network, folding=0),
+    )
+    yield from (candidate for candidate in plainer if candidate != network)
     for size in _smaller(network.channels):
         yield replace(network, channels=size)
     for size in _smaller(network.height):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +11,34 @@ import pytest
 pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
 
 from bitkiln.cli import main
+from bitkiln.hdl.random_coverage import FEATURES, features
 from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind
+from bitkiln.hdl.random_plan import random_plan
 from bitkiln.hdl.random_verify import Finding, check_network, program, verify_random
 from bitkiln.ir.units import UNITS, Gather
-from bitkiln.passes.schedule import PlanOptions, schedule
 
 
-def test_networks_use_every_unit() -> None:
-    plans = (schedule(RandomNetwork.drawn(seed).graph(), PlanOptions(max_multipliers=24)) for seed in range(150))
-    assert {type(stage.unit) for plan in plans for stage in plan.stages} == set(UNITS)
+def features_of(seed: int) -> frozenset[str]:
+    network = RandomNetwork.drawn(seed)
+    return features(network, random_plan(network))
+
+
+def unused(seeds: range) -> Iterator[set[str]]:
+    """What no network up to each seed makes use of."""
+    left = set(FEATURES)
+    for seed in seeds:
+        left -= features_of(seed)
+        yield left
+
+
+def test_a_hundred_networks_use_all_that_there_is() -> None:
+    assert {unit.kind for unit in UNITS} < set(FEATURES)
+    left = next((left for left in unused(range(100)) if not left), None) or set()
+    assert sorted(left) == []
+
+
+def test_nothing_is_used_that_has_no_name() -> None:
+    assert frozenset.union(*map(features_of, range(5))) <= set(FEATURES)
 
 
 def test_same_seed_same_network() -> None:
@@ -28,11 +47,20 @@ def test_same_seed_same_network() -> None:
 
 @pytest.mark.slow
 def test_no_network_differs() -> None:
-    found = verify_random(6, 100)
-    assert (found.networks, found.bit_mismatches, found.cycle_mismatches, found.failing) == (6, 0, 0, ())
+    """Whatever the jobs, the same networks: coverage and cycles would tell."""
+    found = verify_random(3, 100)
+    assert (found.networks, found.bit_mismatches, found.cycle_mismatches, found.failing) == (3, 0, 0, ())
+    assert verify_random(3, 100, jobs=2) == found
 
 
 NETWORK = RandomNetwork(1, 2, 3, 2, (Step(StepKind.RELU, 2), Step(StepKind.FLIP, 1)), End.MAP, 8)
+
+
+def run_file(path: Path) -> object:
+    """What a written program ends with: 0, or why the network fails."""
+    with pytest.raises(SystemExit) as caught:
+        exec(compile(path.read_text(), path.name, "exec"), {})  # our own text
+    return caught.value.code
 
 
 def test_wrong_unit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +72,23 @@ def test_wrong_unit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "wrong" in found.findings
 
 
+@pytest.mark.slow
+def test_wrong_unit_is_found_shrunk_and_shown_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From drawn networks to a program that fails as long as the fault is there."""
+    monkeypatch.setattr(Gather, "LATENCY", 4)
+    seed = next(seed for seed in range(100, 200) if "gather" in features_of(seed))
+    found = verify_random(1, seed)
+    (failing,) = found.failing
+    assert found.bit_mismatches > 0
+    assert "gather" in failing.features
+    assert len(failing.network.steps) <= 1
+    (name,) = found.files().paths
+    file = found.files().write(tmp_path / "failing") / name
+    assert "wrong" in str(run_file(file))
+    monkeypatch.undo()
+    assert run_file(file) == 0
+
+
 def fails_with(kind: StepKind) -> Callable[[RandomNetwork], Finding]:
     def check(network: RandomNetwork) -> Finding:
         is_wrong = any(step.kind is kind for step in network.steps) and network.width >= 3
@@ -52,13 +97,15 @@ def fails_with(kind: StepKind) -> Callable[[RandomNetwork], Finding]:
     return check
 
 
-def test_failing_networks_are_shrunk_and_written(tmp_path: Path) -> None:
-    found = verify_random(40, 0, check=fails_with(StepKind.SHUFFLE))
+def test_failing_networks_are_shrunk_and_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitkiln.hdl.random_verify.check_network", fails_with(StepKind.SHUFFLE))
+    found = verify_random(40, 0)
     assert found.cycle_mismatches == 2 * len(found.failing) > 0
     for failing in found.failing:
         network = failing.network
         assert [step.kind for step in network.steps] == [StepKind.SHUFFLE]
         assert (network.channels, network.height, network.width, network.end) == (1, 1, 3, End.MAP)
+        assert (network.folding, network.queues) == (0, 0)
     assert found.files().paths == tuple(sorted(f"failing_{failing.network.seed}.py" for failing in found.failing))
 
 
@@ -77,21 +124,25 @@ def test_written_program(tmp_path: Path) -> None:
         "    ),\n"
         "    end=End.MAP, multipliers=8,\n"
         "    storage=None, renewable=False, banks=1,\n"
+        "    folding=0, queues=0,\n"
         ")\n\n"
         "# 12 output beats: 1 wrong\n"
         "#   beat 3\n"
         "found = check_network(NETWORK)\n"
         "raise SystemExit(0 if found.is_exact else found.findings)\n"
     )
-    with pytest.raises(SystemExit) as caught:
-        exec(compile(text, "failing_1.py", "exec"), {})  # our own text
-    assert caught.value.code == 0
+    (tmp_path / "failing_1.py").write_text(text)
+    assert run_file(tmp_path / "failing_1.py") == 0
 
 
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--random", "2", "--seed", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found.pop("seconds") > 0
+    assert found.pop("simulated_cycles") > 0
+    coverage = found.pop("coverage")
+    assert tuple(sorted(coverage)) == tuple(sorted(FEATURES))
+    assert 0 < coverage["matrix_vector"] <= 2
     assert found == {"networks": 2, "bit_mismatches": 0, "cycle_mismatches": 0, "failing": []}
 
 
@@ -110,6 +161,8 @@ def test_command_that_fails(
 def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--random", "0"]) == 2
     assert "--random must be between 1 and 1000000, not 0" in capsys.readouterr().err
+    assert main(["verify", "--random", "3", "--jobs", "0"]) == 2
+    assert "--jobs must be between 1 and 256, not 0" in capsys.readouterr().err
     assert main(["verify", "--random", "3", "--data", "digits"]) == 2
     assert "--random makes its own networks and images" in capsys.readouterr().err
     assert main(["verify"]) == 2
