@@ -15,9 +15,9 @@ from ._recurrence import Recurrence, Solution
 def critical_queues(recurrence: Recurrence, solution: Solution) -> tuple[str, ...]:
     """Return the queues whose lack of places makes the interval as long as it is, in the order of the plan's streams.
 
-    Follows, from the last event on, what each event waited for until it comes back to the same event of an earlier
-    image. Once images repeat, such a circle takes exactly the interval for each image that it goes back, and only with
-    deeper queues on it can it be shorter. Before, the queues may be any on the way, or none.
+    Follows, from the last event on, what each event waited for until it comes back to the same event of an image that
+    is whole periods earlier. Once images repeat, such a circle takes exactly the interval for each image that it goes
+    back, and only with deeper queues on it can it be shorter. Before, the queues may be any on the way, or none.
     """
     trace = _Trace(recurrence, solution)
     at, event, image = (
@@ -25,16 +25,16 @@ def critical_queues(recurrence: Recurrence, solution: Solution) -> tuple[str, ..
         solution.times[recurrence.network.sink].shape[1] - 1,
         solution.images - 1,
     )
-    seen: dict[tuple[int, int], int] = {}
+    seen: dict[tuple[int, int, int], int] = {}
     queues: list[str] = []
-    while (at, event) not in seen:
-        seen[at, event] = len(queues)
+    while (at, event, image % solution.period) not in seen:
+        seen[at, event, image % solution.period] = len(queues)
         cause = trace.cause(at, event, image)
         if cause is None:
             break
         at, event, image, queue = cause
         queues.append(queue)
-    circle = {*queues[seen.get((at, event), 0) :]} - {""} or {*queues} - {""}
+    circle = {*queues[seen.get((at, event, image % solution.period), 0) :]} - {""} or {*queues} - {""}
     return tuple(link.stream.name for link in recurrence.network.links if link.stream.name in circle)
 
 
