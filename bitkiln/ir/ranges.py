@@ -33,6 +33,7 @@ from .ops import (
     SumPool2d,
     Take,
 )
+from .ops.activation import Pointwise
 
 Range = tuple[int, int]
 
@@ -65,7 +66,8 @@ def exact_dtype(graph: Graph) -> torch.dtype:
     """Return the float dtype in which every integer of the graph is exact: float32 up to 2**24, else float64.
 
     Counts what evaluation meets on the way, too: partial sums before the bias, products and halves of
-    requantisations. Raises ToolError `accumulator-too-wide` above 2**53.
+    requantisations. A function between codes takes float64: its rounding depends on how many elements are computed at
+    once, and in float32 that could decide a code. Raises ToolError `accumulator-too-wide` above 2**53.
     """
     ranges = code_ranges(graph)
     largest, loc = max((max(-lo, hi) for lo, hi in ranges.values()), default=0), Location()
@@ -73,8 +75,9 @@ def exact_dtype(graph: Graph) -> torch.dtype:
         needed = _largest_step(graph, node, ranges)
         if needed > largest:
             largest, loc = needed, node.loc
+    has_functions = _has_functions(graph)
     for bits, dtype in _EXACT_BITS:
-        if largest <= 1 << bits:
+        if largest <= 1 << bits and not (has_functions and dtype is torch.float32):
             return dtype
     raise fail(
         "accumulator-too-wide",
@@ -82,6 +85,17 @@ def exact_dtype(graph: Graph) -> torch.dtype:
         loc,
         "use fewer bits for weights or activations",
     )
+
+
+def _has_functions(graph: Graph) -> bool:
+    """True if codes depend on a function of floats."""
+    decisive: set[str] = set()
+    for node in reversed(graph.nodes):
+        if not node.type.is_float or node.name in decisive:
+            if node.type.is_float and isinstance(node.op, Pointwise):
+                return True
+            decisive.update(node.args)
+    return False
 
 
 def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:

@@ -6,13 +6,10 @@ from bitkiln.ir import Graph, Node, ToolError, fail
 from bitkiln.ir.ops import (
     Add,
     ArgMax,
-    Clip,
     Concat,
     Conv2d,
-    Dequantise,
     Div,
     Linear,
-    LogSoftmax,
     MaxPool2d,
     Mul,
     MultiThreshold,
@@ -20,11 +17,10 @@ from bitkiln.ir.ops import (
     Requantise,
     Reshape,
     ScaleShift,
-    Sigmoid,
-    Softmax,
     SumPool2d,
 )
 
+from ._functions import HOST_AFTER
 from ._islands import QUANTISERS
 from ._moving import MOVES
 
@@ -33,8 +29,7 @@ UNIT_OPS = (
     *MOVES,
 )
 HOST_BEFORE = (*QUANTISERS, Reshape, ScaleShift, Add, Mul, Div)
-HOST_AFTER = (Dequantise, Reshape, ScaleShift, Add, Mul, Div, Clip, Relu, Sigmoid, Softmax, LogSoftmax)
-"""What the host computes in floats before the first codes and after the last."""
+"""What the host computes in floats before the first codes."""
 
 
 def find_border(graph: Graph) -> tuple[str, str]:

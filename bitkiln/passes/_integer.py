@@ -28,6 +28,7 @@ from bitkiln.ir.ops import (
 
 from ._activations import MOVES, saturated, upper_code
 from ._codes import exact_const, int_const, rounded, to_codes
+from ._functions import host_tail, is_function, is_product
 from ._reciprocal import reciprocal
 
 MAX_ALIGNMENT_BITS = 16
@@ -51,6 +52,9 @@ class IntegerForm:
     values: dict[str, str] = field(default_factory=dict)
     """Name of the codes that stand for each float value."""
 
+    floats: dict[str, str] = field(default_factory=dict)
+    """Name of the floats, if there are any."""
+
     constants: dict[tuple[str, Int], str] = field(default_factory=dict)
     """Name of each float constant's codes: one constant a format, however many layers share it."""
 
@@ -61,8 +65,11 @@ class IntegerForm:
             x = self.build.input(value.name, value.type)
             self.values[x] = self.build.add(Quantise(self.formats[x]), (x,), f"{x}_quantise")
         taken = {node.name for node in self.fused.values()}
+        tail = host_tail(self.graph)
         for node in self.graph.nodes:
-            if node.name not in taken:
+            if node.name in tail:
+                self.floats[node.name] = self._on_floats(node)
+            elif node.name not in taken:
                 self._node(node)
         return self.build.graph([self._output(name) for name in self.graph.outputs])
 
@@ -70,6 +77,10 @@ class IntegerForm:
         match node.op:
             case Linear() | Conv2d():
                 self._product(node)
+            case _ if is_function(self.graph, node) or is_product(self.graph, node):
+                result = self._on_floats(node)
+                quantise = Quantise(self.formats[node.name])
+                self.values[node.name] = self.build.add(quantise, (result,), f"{node.name}_quantise", node.loc)
             case Add():
                 self._sum(node)
             case AvgPool2d():
@@ -117,6 +128,24 @@ class IntegerForm:
         divisor = op.divisor or math.prod(op.kernel)
         self._finish(node, total, *reciprocal(divisor, gain, max(-number.lo, number.hi)))
 
+    def _on_floats(self, node: Node) -> str:
+        """The node as it is, on values and constants in floats."""
+        args = tuple(self._float_const(arg) if arg in self.graph.const else self._float(arg) for arg in node.args)
+        return self.build.add(node.op, args, node.name, node.loc)
+
+    def _float(self, name: str) -> str:
+        if name not in self.floats:
+            value = self.values[name]
+            dequantise = Dequantise(self._number(value).fracs)
+            self.floats[name] = self.build.add(dequantise, (value,), f"{name}_dequantise")
+        return self.floats[name]
+
+    def _float_const(self, name: str) -> str:
+        if name not in self.build.types:
+            const = self.graph.const[name]
+            self.build.constant(name, const.type, const.data)
+        return name
+
     def _finish(self, node: Node, exact: str, multiplier: int = 1, multiplier_frac: int = 0) -> None:
         """Requantise the exact result of `node`, together with the activation that it takes along."""
         last = self._last(node)
@@ -152,11 +181,8 @@ class IntegerForm:
         return self.constants[key]
 
     def _output(self, name: str) -> str:
-        value = self.values[name]
         node = self.graph.node.get(name)
-        if node and isinstance(node.op, ArgMax):
-            return value
-        return self.build.add(Dequantise(self._number(value).fracs), (value,), f"{name}_dequantise")
+        return self.values[name] if node and isinstance(node.op, ArgMax) else self._float(name)
 
     def _last(self, node: Node) -> Node:
         return self.fused.get(node.name, node)

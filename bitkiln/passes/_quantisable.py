@@ -14,7 +14,9 @@ from bitkiln.ir.ops import (
     Clip,
     Concat,
     Conv2d,
+    Div,
     Linear,
+    Mul,
     Pad,
     Relu,
     Reshape,
@@ -22,6 +24,7 @@ from bitkiln.ir.ops import (
 )
 
 from ._activations import MOVES, is_supported_clip
+from ._functions import host_tail, is_function, is_product
 from ._shared import unshare
 
 
@@ -43,12 +46,15 @@ def check_quantisable(graph: Graph) -> None:
             f"{graph.name} is fixed point already",
             hint="put quantise only once into [passes]",
         )
-    findings = [finding for node in graph.nodes if (finding := _finding(graph, node))]
+    tail = host_tail(graph)
+    findings = [finding for node in graph.nodes if node.name not in tail and (finding := _finding(graph, node))]
     if findings:
         raise ToolError(*findings)
 
 
 def _finding(graph: Graph, node: Node) -> Diagnostic | None:
+    if is_function(graph, node) or is_product(graph, node):
+        return None
     why, hint = _obstacle(graph, node)
     if not why:
         return None
@@ -69,7 +75,7 @@ def _obstacle(graph: Graph, node: Node) -> tuple[str, str]:
         case AdaptiveAvgPool2d():
             hint = "make the input's height and width multiples of the output's: then it is an average pooling"
             return "adaptive_avg_pool2d has no integer form, because its windows differ in size", hint
-        case _ if any(is_const):
+        case Add() | Mul() | Div() | Concat() if any(is_const):
             return f"{node.op.name} of a constant has no integer form", "add constants as a layer's bias"
         case AvgPool2d():
             return pool_obstacle(graph, node, node.op)

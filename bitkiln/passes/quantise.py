@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from bitkiln.ir import Diagnostic, Graph, Int, Node, ToolError, exact_dtype, fail, known_names
 from bitkiln.ir.ops import ArgMax, Clip, Concat, Conv2d, Linear, Relu
+from bitkiln.ir.units import MOST_TABLE_BITS
 
 from ._activations import (
     ACCUMULATING,
@@ -24,6 +25,7 @@ from ._activations import (
 )
 from ._base import Context, Keeps, Pass, Weights
 from ._data import check_samples
+from ._functions import host_tail, is_function, is_never_negative, is_product
 from ._integer import IntegerForm
 from ._quantisable import check_quantisable, expand_scale_shift
 from ._shared import unshare
@@ -31,6 +33,7 @@ from ._weights import weight_number
 from .calibrate import Calibration, calibrate
 
 MIN_BITS, MAX_BITS = 2, 16
+FUNCTION_INPUT_BITS = 2  # more than the result has
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class LayerBits:
 class Quantise(Pass):
     """Turn a float graph into exact integers of 2 to 16 bits.
 
-    `activation_bits` holds for the results inside the network, `output_bits` for the last layer's. Where `layers` has
+    `activation_bits` holds for the results inside the network, `output_bits` for the last layer's; what only functions
+    (sigmoid, SiLU ...) read has two bits more, up to the ten that a table takes. Functions behind the last layer
+    (softmax ...) stay in floats: the host computes them. Where `layers` has
     several entries for one layer, the last one that gives a width counts. `calibration` places the points of
     activations, `weight_calibration` (min_max or mse) those of weights, one an output channel if `per_channel`.
 
@@ -165,10 +170,13 @@ def _unknown_layer(graph: Graph, entry: LayerBits) -> Diagnostic:
 def _output_layers(graph: Graph) -> set[str]:
     """Names of the values that only the outputs read, directly or through operations that keep the format."""
     outer: set[str] = set()
+    tail = host_tail(graph)
     for node in reversed(graph.nodes):
         users = graph.users[node.name]
         keeps_format = all(
-            isinstance(user.op, (*MOVES, Relu, Clip, ArgMax)) and (user.name in outer or isinstance(user.op, ArgMax))
+            user.name in tail
+            or (isinstance(user.op, (*MOVES, Relu, Clip)) and user.name in outer)
+            or isinstance(user.op, ArgMax)
             for user in users
         )
         if keeps_format and (users or node.name in graph.outputs):
@@ -183,6 +191,7 @@ def _wanted(
     stands under the activation's name."""
     wanted = {value.name: input_format for value in graph.inputs}
     is_signed = {name: number.signed for name, number in wanted.items()}
+    tail = host_tail(graph)
     for node in graph.nodes:
         last = fused.get(node.name, node)
         match node.op:
@@ -190,14 +199,24 @@ def _wanted(
                 signed = True
             case Relu() | Clip() if rectifies(node.op):
                 signed = False
+            case _ if is_function(graph, node) or is_product(graph, node):
+                signed = not is_never_negative(graph, node, any(is_signed.get(arg, False) for arg in node.args))
             case _:
-                signed = any(is_signed[arg] for arg in node.args)
+                signed = any(is_signed.get(arg, False) for arg in node.args)
         is_signed[node.name] = signed
-        if isinstance(node.op, (*ACCUMULATING, Concat)):
+        if node.name not in tail and (_is_layer(node) or is_function(graph, node) or is_product(graph, node)):
             bits = widths[node.name].activation_bits
             assert bits is not None
+            if _feeds_functions(graph, last.name):
+                bits = max(bits, min(bits + FUNCTION_INPUT_BITS, MOST_TABLE_BITS))
             wanted[last.name] = Int(bits, signed and not rectifies(last.op))
     return wanted
+
+
+def _feeds_functions(graph: Graph, name: str) -> bool:
+    """True if only functions read the value: then its own steps should not show behind theirs."""
+    users = graph.users[name]
+    return bool(users) and name not in graph.outputs and all(is_function(graph, user) for user in users)
 
 
 def _clipped_formats(graph: Graph, formats: Mapping[str, Int]) -> dict[str, Int]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bitkiln.ir import Builder, Float, Graph, Location, TensorType, evaluate
-from bitkiln.ir.ops import Conv2d, Linear, Op, Relu
+from bitkiln.ir.ops import AvgPool2d, Conv2d, Linear, Mul, Op, Relu, Sigmoid, Silu, Softmax
 from bitkiln.passes import Context
 
 
@@ -62,6 +62,16 @@ def mlp(sizes: Sequence[int] = (6, 8, 3), seed: int = 0) -> Graph:
         if i < len(sizes) - 1:
             x = network.op(Relu(), x, name=f"relu{i}")
     return network.graph(x)
+
+
+def gated() -> Graph:
+    """A convolution with a squeeze-and-excite gate, and a softmax at the end."""
+    network = Network((2, 6, 6))
+    x = network.op(Silu(), network.conv(network.x, 4, "stem"), name="silu")
+    mean = network.op(AvgPool2d((4, 4), (4, 4)), x)
+    gate = network.op(Sigmoid(), network.conv(mean, 4, "gate", Conv2d(), 1), name="sigmoid")
+    y = network.conv(network.op(Mul(), x, gate, name="gated"), 3, "last", Conv2d(), 4)
+    return network.graph(network.op(Softmax(1), y))
 
 
 def samples(graph: Graph, count: int = 64, signed: bool = True, seed: int = 1) -> Tensor:

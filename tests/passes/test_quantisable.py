@@ -12,10 +12,10 @@ from bitkiln.ir.ops import (
     AvgPool2d,
     BatchNorm,
     Clip,
+    Exp,
     Linear,
     Pad,
     Relu,
-    Sigmoid,
 )
 from bitkiln.passes import Quantise
 
@@ -100,8 +100,8 @@ def test_padding_with_other_numbers_than_0() -> None:
 
 def test_operations_without_an_integer_form() -> None:
     network = Network((3,))
-    assert error(network.graph(network.op(Sigmoid(), network.x))) == (
-        "error[unsupported-op]: %sigmoid: sigmoid has no integer form\n  --> model.py:7 (layers.sigmoid)"
+    assert error(network.graph(network.op(Exp(), network.x))) == (
+        "error[unsupported-op]: %exp: exp has no integer form\n  --> model.py:7 (layers.exp)"
     )
 
 
