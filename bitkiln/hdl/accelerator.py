@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from bitkiln.ir import Plan
 
 from .units import LOAD_BUS, Queue, UnitComponent, unit_component
-from .weights import SelfLoading, WeightSet, has_loaded_weights, weight_banks
+from .weights import SelfLoading, has_loaded_weights, weight_banks, weights_of
 
 
 class Accelerator(wiring.Component):
@@ -67,4 +67,4 @@ def stream_accelerator(plan: Plan) -> wiring.Component:
     accelerator = Accelerator(plan)
     if not has_loaded_weights(plan):
         return accelerator
-    return SelfLoading(accelerator, WeightSet.of(plan), weight_banks(plan) - 1)
+    return SelfLoading(accelerator, weights_of(plan), weight_banks(plan) - 1)

@@ -24,7 +24,8 @@ class HostedAccelerator(wiring.Component):
     """An accelerator behind a serial port; `rx` and `tx` are the lines.
 
     `accelerator` has `i: In(stream.Signature(n))` and `o: Out(stream.Signature(m))`, with the widths of
-    `identity`'s streams: it takes `identity.input.beats` beats an image and gives `identity.output.beats`.
+    `identity`'s streams: it takes `identity.input.beats` beats an image and gives `identity.output.beats`. If the host
+    loads its weights it has `load`, too.
     """
 
     def __init__(self, accelerator: wiring.Component, identity: Identity, bit_cycles: int, timing: LinkTiming) -> None:
@@ -44,6 +45,8 @@ class HostedAccelerator(wiring.Component):
         connect(m, link.tx, transmitter.i)
         connect(m, link.o, self._accelerator.i)
         connect(m, self._accelerator.o, link.i)
+        if self._identity.load_bytes:
+            connect(m, link.load, self._accelerator.load)
         m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx)]
         return m
 

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from amaranth.back import rtlil
+
 from bitkiln.boards import Board
 from bitkiln.ir import Plan, Stream
 
@@ -13,18 +15,24 @@ from .accelerator import Accelerator
 from .board_top import CONSTRAINTS, board_bundle
 from .build import BuildResult, build
 from .protocol import Identity, StreamFormat
-from .stream_design import StreamDesign
+from .weights import weight_banks, weights_of
 
 
 def plan_digest(plan: Plan) -> bytes:
-    """Return the SHA-256 of the accelerator's RTLIL, by which the chip says what it is."""
-    return hashlib.sha256(StreamDesign.of(Accelerator(plan)).rtlil.encode()).digest()
+    """Return the SHA-256 of the accelerator's RTLIL, by which the chip says what it is.
+
+    Weights that the host loads are not part of it.
+    """
+    text = rtlil.convert(Accelerator(plan), name="top", emit_src=False)
+    return hashlib.sha256(text.encode()).digest()
 
 
 def plan_identity(plan: Plan, board: Board) -> Identity:
     """Return what the chip will say of itself."""
     source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
-    return Identity(_format(source), _format(sink), board.clock_hz, plan_digest(plan))
+    load_bytes = len(weights_of(plan).data)
+    formats = _format(source), _format(sink)
+    return Identity(*formats, board.clock_hz, plan_digest(plan), load_bytes, weight_banks(plan))
 
 
 def build_plan(

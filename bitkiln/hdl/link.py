@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import crc, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from .link_buffers import ImageBuffer, ResultBuffer
 from .link_frames import FrameReceiver, FrameSender
-from .protocol import IDENTITY_BYTES, LATENCY_BYTES, Command, Identity, Status
+from .link_loader import WeightLoader
+from .protocol import IDENTITY_BYTES, LATENCY_BYTES, STATE_AT, WEIGHTS_DIGEST_AT, Command, Identity, Status
+from .units import LOAD_BUS
 
 QUIET_S = 0.1
 WATCHDOG_S = 2.0
@@ -41,12 +43,14 @@ class LinkTiming:
 class Link(wiring.Component):
     """Answers the requests whose bytes come on `rx` with the bytes on `tx`.
 
-    `o` feeds the accelerator and `i` takes its results; `reset` is high for a cycle when it must start afresh.
+    `o` feeds the accelerator and `i` takes its results; `reset` is high for a cycle when it must start afresh. `load`
+    is there if the host loads weights; no image is released before it has.
     """
 
     def __init__(self, identity: Identity, timing: LinkTiming) -> None:
         self._identity = identity
         self._timing = timing
+        self._loader = WeightLoader(identity) if identity.load_bytes else None
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),
@@ -55,6 +59,7 @@ class Link(wiring.Component):
                 "i": In(stream.Signature(identity.output.beat.width)),
                 "reset": Out(1),
             }
+            | ({"load": Out(LOAD_BUS)} if self._loader else {})
         )
 
     def elaborate(self, platform: Any) -> Module:
@@ -77,6 +82,8 @@ class Link(wiring.Component):
             result.stop.eq(self.reset),
             result.go.eq(image.go),
         ]
+        if self._loader:
+            self._connect_loader(m, receiver, self._loader)
         self._share_checksum(m, receiver, sender)
         self._control(m, receiver, sender, image, result)
         return m
@@ -94,11 +101,17 @@ class Link(wiring.Component):
                 m.d.sync += status.eq(frame.status)
                 with m.If(receiver.frame.valid):
                     m.next = "ANSWER"
-                    with m.If((frame.status == Status.OK) & (frame.command == Command.INFER)):
-                        m.d.comb += image.go.eq(1)
-                        m.next = "RUN"
-                    with m.If((frame.status == Status.OK) & (frame.command == Command.RESET)):
-                        m.d.comb += self.reset.eq(1)
+                    with m.If(frame.status == Status.OK), m.Switch(frame.command):
+                        with m.Case(Command.INFER):
+                            self._begin_image(m, image, status)
+                        with m.Case(Command.RESET):
+                            m.d.comb += self.reset.eq(1)
+                        if self._loader:
+                            with m.Case(Command.LOAD, Command.SWITCH):
+                                m.next = "LOAD"
+            if self._loader:
+                with m.State("LOAD"):
+                    self._load(m, self._loader, frame.command, status)
             with m.State("RUN"):
                 with m.If(result.is_done & image.is_empty):
                     m.next = "ANSWER"
@@ -112,6 +125,29 @@ class Link(wiring.Component):
                     m.next = "IDLE"
         m.d.comb += is_idle.eq(machine.ongoing("IDLE"))
         self._say(m, status, frame, sender, result)
+
+    def _begin_image(self, m: Module, image: ImageBuffer, status: Signal) -> None:
+        has_weights = self._loader.is_loaded if self._loader else Const(1)
+        m.d.comb += image.go.eq(has_weights)
+        m.d.sync += status.eq(Mux(has_weights, Status.OK, Status.NOT_LOADED))
+        with m.If(has_weights):
+            m.next = "RUN"
+
+    def _connect_loader(self, m: Module, receiver: FrameReceiver, loader: WeightLoader) -> None:
+        m.submodules.loader = loader
+        connect(m, loader.load, wiring.flipped(self.load))
+        m.d.comb += [
+            loader.rewind.eq(receiver.is_first),
+            loader.has_byte.eq(receiver.has_byte),
+            loader.byte.eq(receiver.byte),
+            loader.forget.eq(self.reset),
+        ]
+
+    def _load(self, m: Module, loader: WeightLoader, command: Value, status: Signal) -> None:
+        m.d.comb += [loader.load_chunk.eq(command == Command.LOAD), loader.switch.eq(command == Command.SWITCH)]
+        with m.If(loader.done):
+            m.d.sync += status.eq(loader.status)
+            m.next = "ANSWER"
 
     def _share_checksum(self, m: Module, receiver: FrameReceiver, sender: FrameSender) -> None:
         m.submodules.crc = checksum = crc.catalog.CRC32_ETHERNET(data_width=8).create()
@@ -130,15 +166,15 @@ class Link(wiring.Component):
 
     def _say(self, m: Module, status: Signal, frame: Any, sender: FrameSender, result: ResultBuffer) -> None:
         """Give the sender its answer: the identity, a result, or nothing."""
-        identity = Const(int.from_bytes(self._identity.encode(), "little"), 8 * IDENTITY_BYTES)
-        position = Signal(range(IDENTITY_BYTES))
+        position, is_settled = Signal(range(IDENTITY_BYTES)), Signal()
         m.d.comb += [sender.answer.p.status.eq(status), sender.answer.p.tag.eq(frame.tag)]
+        m.d.sync += is_settled.eq(~(sender.payload.valid & sender.payload.ready))
         with m.If(status == Status.OK), m.Switch(frame.command):
             with m.Case(Command.IDENTIFY):
                 m.d.comb += [
                     sender.answer.p.length.eq(IDENTITY_BYTES),
-                    sender.payload.valid.eq(1),
-                    sender.payload.payload.eq(identity.word_select(position, 8)),
+                    sender.payload.valid.eq(is_settled),
+                    sender.payload.payload.eq(self._identity_byte(m, position)),
                 ]
             with m.Case(Command.INFER):
                 m.d.comb += [
@@ -151,3 +187,14 @@ class Link(wiring.Component):
             m.d.sync += position.eq(0)
         with m.Elif(sender.payload.valid & sender.payload.ready):
             m.d.sync += position.eq(position + 1)
+
+    def _identity_byte(self, m: Module, position: Signal) -> Value:
+        """The byte at `position` in the cycle before; what it says of loaded weights changes, the rest is fixed."""
+        fixed = Const(int.from_bytes(self._identity.encode(), "little"), 8 * IDENTITY_BYTES)
+        byte: Value = fixed.word_select(position, 8)
+        if self._loader:
+            loader = self._loader
+            m.d.comb += loader.digest_at.eq(position - WEIGHTS_DIGEST_AT)
+            byte = Mux(position >= WEIGHTS_DIGEST_AT, loader.digest, byte)
+            byte = Mux(position == STATE_AT, Cat(loader.is_loaded, loader.load.active), byte)
+        return byte

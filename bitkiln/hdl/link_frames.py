@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,9 +14,9 @@ from .protocol import (
     HEADER_BYTES,
     REQUEST_MAGIC,
     TAG_BYTES,
-    Command,
     Identity,
     Status,
+    known_commands,
     request_bytes,
 )
 
@@ -37,7 +37,7 @@ class FrameReceiver(wiring.Component):
     """
 
     def __init__(self, identity: Identity, quiet_cycles: int) -> None:
-        self._infer_bytes = request_bytes(Command.INFER, identity)
+        self._lengths = {command: request_bytes(command, identity) for command in known_commands(identity)}
         self._quiet_cycles = quiet_cycles
         super().__init__(
             {
@@ -52,7 +52,7 @@ class FrameReceiver(wiring.Component):
         self._came = Signal()
         self._is_quiet = Signal()
         self._position = Signal(range(HEADER_BYTES))
-        self._left = Signal(range(self._infer_bytes + 1))
+        self._left = Signal(range(max(self._lengths.values()) + 1))
         self._is_length_wrong = Signal()
 
     def elaborate(self, platform: Any) -> Module:
@@ -87,9 +87,11 @@ class FrameReceiver(wiring.Component):
     def _take_header(self, m: Module) -> None:
         byte = self.rx.payload
         command = self.frame.p.command
-        expected = Mux(command == Command.INFER, Const(self._infer_bytes, 32), 0)
+        expected: Value = Const(0, 32)
+        for known, length in self._lengths.items():
+            expected = Mux(command == known, Const(length, 32), expected) if length else expected
         is_length_wrong = self._is_length_wrong | (byte != expected.word_select(self._position[:2], 8))
-        is_known = Cat(command == known for known in Command).any()
+        is_known = Cat(command == known for known in self._lengths).any()
         with m.State("HEADER"):
             self._watch_for_silence(m)
             with m.If(self._came):
@@ -104,9 +106,9 @@ class FrameReceiver(wiring.Component):
                     with m.Case(8, 9, 10, 11):
                         m.d.sync += self._is_length_wrong.eq(is_length_wrong)
                 with m.If(self._position == HEADER_BYTES - 1):
-                    m.d.sync += [self._left.eq(self._infer_bytes), self._position.eq(0)]
+                    m.d.sync += [self._left.eq(expected), self._position.eq(0)]
                     m.next = "CRC"
-                    with m.If(command == Command.INFER):
+                    with m.If(expected != 0):
                         m.next = "PAYLOAD"
                     with m.If(~is_known):
                         self._refuse(m, Status.UNKNOWN_COMMAND)

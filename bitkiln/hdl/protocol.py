@@ -28,13 +28,20 @@ TAG_BYTES = 4
 CRC_BYTES = 4
 DIGEST_BYTES = 32
 LATENCY_BYTES = 4
+CHUNK_BYTES = 256
+CHUNK_NUMBER_BYTES = 2
+BANK_BYTES = 1
 
 _HEADER = struct.Struct("<2sBxII")
 _CRC = struct.Struct("<I")
 _STREAM = struct.Struct("<HBBI")
 _BIPOLAR = 2  # where others have 0 for unsigned and 1 for signed
-_IDENTITY = struct.Struct(f"<BxxxI8s8s{DIGEST_BYTES}s")
+_IDENTITY = struct.Struct(f"<BBBxI8s8s{DIGEST_BYTES}sI{DIGEST_BYTES}s")
 IDENTITY_BYTES = _IDENTITY.size
+STATE_AT = 2
+"""Where the identity says which weights are loaded: bit 0, whether there are any; bit 1, in which bank."""
+
+WEIGHTS_DIGEST_AT = IDENTITY_BYTES - DIGEST_BYTES
 
 
 class Command(IntEnum):
@@ -43,13 +50,16 @@ class Command(IntEnum):
     IDENTIFY = 1
     INFER = 2
     RESET = 3
+    LOAD = 4
+    SWITCH = 5
 
 
 class Status(IntEnum):
     """How a request ended. Every status but OK comes with an empty payload.
 
     NOISE: bytes that are no frame. TIMED_OUT: the line went quiet within a frame. OVERRUN: bytes came before
-    the last answer was out. STUCK: the accelerator did not finish and was reset.
+    the last answer was out. STUCK: the accelerator did not finish and was reset. NOT_LOADED: it has no weights, or not
+    all of those that it shall use. OUT_OF_ORDER: another part of the weights is due, or they must start afresh.
     """
 
     OK = 0
@@ -60,6 +70,8 @@ class Status(IntEnum):
     TIMED_OUT = 5
     OVERRUN = 6
     STUCK = 7
+    NOT_LOADED = 8
+    OUT_OF_ORDER = 9
 
 
 @dataclass(frozen=True)
@@ -128,23 +140,47 @@ class StreamFormat:
 
 @dataclass(frozen=True)
 class Identity:
-    """Which design is in the chip: its streams, its clock and the SHA-256 that its maker gave it."""
+    """Which design is in the chip: its streams, its clock and the SHA-256 that its maker gave it.
+
+    The host loads `load_bytes` of weights, a whole number of chunks, into one of `banks`; 0 if they are part of the
+    design. `weights_digest` is the SHA-256 of those that are in use, in `bank`; None before the first are.
+    """
 
     input: StreamFormat
     output: StreamFormat
     clock_hz: int
     design_digest: bytes
+    load_bytes: int = 0
+    banks: int = 1
+    bank: int = 0
+    weights_digest: bytes | None = None
 
     def __post_init__(self) -> None:
         assert len(self.design_digest) == DIGEST_BYTES, "a design digest is a SHA-256"
+        assert self.load_bytes % CHUNK_BYTES == 0 and self.chunks < 1 << 8 * CHUNK_NUMBER_BYTES, self.load_bytes
+
+    @property
+    def chunks(self) -> int:
+        """Requests that it takes to load weights."""
+        return self.load_bytes // CHUNK_BYTES
+
+    @property
+    def next_bank(self) -> int:
+        """The bank that is loaded next."""
+        return self.banks - 1 - self.bank
 
     def encode(self) -> bytes:
+        is_loaded = self.weights_digest is not None
         return _IDENTITY.pack(
             PROTOCOL_VERSION,
+            self.banks,
+            is_loaded | self.bank << 1,
             self.clock_hz,
             self.input._encode(),
             self.output._encode(),
             self.design_digest,
+            self.load_bytes,
+            self.weights_digest or bytes(DIGEST_BYTES),
         )
 
     @classmethod
@@ -154,13 +190,28 @@ class Identity:
             came = f"version {payload[0]}" if payload else "nothing"
             message = f"expected a device that speaks protocol version {PROTOCOL_VERSION}, but it says {came}"
             raise fail("wrong-protocol", message, hint="build and flash its design again with this bitkiln")
-        _, clock_hz, given, result, digest = _IDENTITY.unpack(payload)
-        return cls(StreamFormat._decode(given), StreamFormat._decode(result), clock_hz, digest)
+        _, banks, state, clock_hz, given, result, digest, load_bytes, weights = _IDENTITY.unpack(payload)
+        formats = StreamFormat._decode(given), StreamFormat._decode(result)
+        return cls(*formats, clock_hz, digest, load_bytes, banks, state >> 1 & 1, weights if state & 1 else None)
+
+
+def known_commands(identity: Identity) -> tuple[Command, ...]:
+    """Return what a design answers; one that loads nothing does not know how."""
+    loading = (Command.LOAD, Command.SWITCH)
+    return tuple(command for command in Command if identity.load_bytes or command not in loading)
 
 
 def request_bytes(command: Command, identity: Identity) -> int:
     """Return how long the payload of a request must be."""
-    return identity.input.total_bytes if command is Command.INFER else 0
+    match command:
+        case Command.INFER:
+            return identity.input.total_bytes
+        case Command.LOAD:
+            return CHUNK_NUMBER_BYTES + CHUNK_BYTES
+        case Command.SWITCH:
+            return BANK_BYTES + DIGEST_BYTES
+        case Command.IDENTIFY | Command.RESET:
+            return 0
 
 
 def encode_request(command: int, tag: int, payload: bytes = b"") -> bytes:

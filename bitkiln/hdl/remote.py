@@ -15,6 +15,7 @@ from .beats import Codes
 from .build_plan import plan_digest
 from .host import Device
 from .verify import golden_codes
+from .weights import weights_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +41,17 @@ def infer_plan(
 ) -> RemoteResults:
     """Run `samples` (what the plan's graph takes) on the device, which must hold this very plan.
 
-    Raises `wrong-design` if it holds another one, and what `Device.infer` raises.
+    Weights that the host loads are loaded first, unless they are there. Raises `wrong-design` if it holds another
+    plan, and what `Device.infer` and `Device.load` raise.
     """
     identity = device.identify()
     if identity.design_digest != plan_digest(plan):
         message = "the chip holds another design than this graph with these options makes"
         hint = "flash the bitstream that was built from it, and give the options that it was built with"
         raise fail("wrong-design", message, hint=hint)
+    weights = weights_of(plan)
+    if weights.data and identity.weights_digest != weights.digest:
+        device.load(weights)
     given, golden = golden_codes(plan, samples)
     codes, latencies = np.empty_like(golden), []
     for image, elements in enumerate(given[:, plan.input_order].tolist()):

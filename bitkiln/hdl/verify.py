@@ -25,7 +25,7 @@ from .flow import ALWAYS, Flow
 from .harness import CompiledSimulation
 from .trace import Trace
 from .verification import RtlSimulator, Verification, VerifyOptions
-from .weights import WeightSet
+from .weights import weights_of
 
 Simulation = CompiledSimulation | CocotbSimulation | AmaranthSimulation
 
@@ -117,5 +117,5 @@ def _simulation(plan: Plan, simulator: RtlSimulator, cache_folder: Path | None, 
 def _run(simulation: Simulation, plan: Plan, codes: Codes, predicted: DataflowCycles, flow: Flow) -> Trace:
     """Stream the images; a run may take ten times the predicted cycles before it counts as stuck."""
     expected = len(codes) * plan.stream[plan.output_stream].beats
-    limit = 10 * (predicted.latency + predicted.interval * len(codes)) + len(WeightSet.of(plan).columns) + 10_000
+    limit = 10 * (predicted.latency + predicted.interval * len(codes)) + len(weights_of(plan).data) + 10_000
     return simulation.run(pack_inputs(plan, codes), expected, flow=flow, max_cycles=limit)

@@ -34,6 +34,7 @@ from .uart import cycles_per_bit
 from .uart_simulation import UartSimulation
 from .verification import Level, RtlSimulator, Verification
 from .verify import golden_codes, too_few
+from .weights import weights_of
 
 _ATTEMPTS = 1
 BITS_PER_BYTE = 10
@@ -164,6 +165,9 @@ def _run(
     try:
         if device.identify().design_digest != plan_digest(plan):
             raise fail("wrong-design", "the chip says that it holds another design")
+        weights = weights_of(plan)
+        if weights.data:
+            device.load(weights)
         for image in images.tolist():
             result = device.infer(image)
             came.append(result.codes)

@@ -1,9 +1,6 @@
-"""The weights that the host writes into an accelerator, and an accelerator that writes its own, for simulation."""
+"""The weights of a Plan that the host writes, and an accelerator that writes its own, for simulation."""
 
 from __future__ import annotations
-
-import hashlib
-from dataclasses import dataclass
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
@@ -13,37 +10,18 @@ from amaranth.lib.wiring import In, Out
 from bitkiln.ir import Plan
 from bitkiln.ir.units import COLUMN_BITS, MatrixVector
 
+from .protocol import CHUNK_BYTES
 from .units import loaded_contents
+from .weight_set import WeightSet
 
-CHUNK_BYTES = 256
+_COLUMN_BYTES = COLUMN_BITS // 8
 
 
-@dataclass(frozen=True)
-class WeightSet:
-    """What the host writes, 16 bits a cycle, in the order of the stages; a whole number of chunks of bytes."""
-
-    data: bytes
-
-    @classmethod
-    def of(cls, plan: Plan) -> WeightSet:
-        columns = [column for stage in plan.stages for part in loaded_contents(stage.unit) for column in part.columns()]
-        data = b"".join(column.to_bytes(COLUMN_BITS // 8, "little") for column in columns)
-        return cls(data + bytes(-len(data) % CHUNK_BYTES))
-
-    @property
-    def digest(self) -> bytes:
-        """SHA-256, by which the host knows which weights a chip holds."""
-        return hashlib.sha256(self.data).digest()
-
-    @property
-    def chunks(self) -> tuple[bytes, ...]:
-        return tuple(self.data[start : start + CHUNK_BYTES] for start in range(0, len(self.data), CHUNK_BYTES))
-
-    @property
-    def columns(self) -> list[int]:
-        """What the bus brings, cycle after cycle."""
-        size = COLUMN_BITS // 8
-        return [int.from_bytes(self.data[start : start + size], "little") for start in range(0, len(self.data), size)]
+def weights_of(plan: Plan) -> WeightSet:
+    """Return what the host writes, in the order of the stages; nothing if the bitstream holds all weights."""
+    columns = [column for stage in plan.stages for part in loaded_contents(stage.unit) for column in part.columns()]
+    data = b"".join(column.to_bytes(_COLUMN_BYTES, "little") for column in columns)
+    return WeightSet(data + bytes(-len(data) % CHUNK_BYTES))
 
 
 def has_loaded_weights(plan: Plan) -> bool:
@@ -72,7 +50,8 @@ class SelfLoading(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        m, columns = Module(), self._weights.columns
+        m, data = Module(), self._weights.data
+        columns = [int.from_bytes(data[n : n + _COLUMN_BYTES], "little") for n in range(0, len(data), _COLUMN_BYTES)]
         m.submodules.accelerator = accelerator = self._accelerator
         m.submodules.weights = memory = Memory(shape=COLUMN_BITS, depth=len(columns), init=columns)
         port, left = memory.read_port(domain="sync"), Signal(range(len(columns) + 2), init=len(columns) + 1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import zlib
+from dataclasses import replace
 
 import pytest
 
 from bitkiln.hdl.protocol import (
     IDENTITY_BYTES,
+    STATE_AT,
+    WEIGHTS_DIGEST_AT,
     Answer,
     Command,
     Identity,
@@ -16,6 +19,7 @@ from bitkiln.hdl.protocol import (
     StreamFormat,
     encode_answer,
     encode_request,
+    known_commands,
     request_bytes,
     take_answer,
 )
@@ -37,11 +41,30 @@ def test_a_request_byte_by_byte() -> None:
 def test_an_identity_byte_by_byte() -> None:
     payload = IDENTITY.encode()
     assert payload.hex(" ", 4) == (
-        "02000000 001bb700 03000501 02000000 01001400 04000000 "
-        "00010203 04050607 08090a0b 0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f"
+        "02010000 001bb700 03000501 02000000 01001400 04000000 "
+        "00010203 04050607 08090a0b 0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f "
+        "00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000"
     )
     assert len(payload) == IDENTITY_BYTES
     assert Identity.decode(payload) == IDENTITY
+
+
+def test_an_identity_says_which_weights_are_loaded() -> None:
+    empty = replace(IDENTITY, load_bytes=512, banks=2)
+    loaded = replace(empty, bank=1, weights_digest=bytes(range(32, 64)))
+    assert (empty.chunks, empty.next_bank, loaded.next_bank) == (2, 1, 0)
+    assert Identity.decode(empty.encode()) == empty
+    payload = loaded.encode()
+    assert Identity.decode(payload) == loaded
+    assert (payload[1], payload[STATE_AT], payload[56:60]) == (2, 3, b"\0\2\0\0")
+    assert payload[WEIGHTS_DIGEST_AT:] == bytes(range(32, 64))
+
+
+def test_what_loads_nothing_does_not_know_how() -> None:
+    assert known_commands(IDENTITY) == (Command.IDENTIFY, Command.INFER, Command.RESET)
+    loading = replace(IDENTITY, load_bytes=256)
+    assert known_commands(loading) == tuple(Command)
+    assert [request_bytes(command, loading) for command in (Command.LOAD, Command.SWITCH)] == [258, 33]
 
 
 @pytest.mark.parametrize(("payload", "says"), [(b"", "nothing"), (b"\x01" + bytes(IDENTITY_BYTES - 1), "version 1")])

@@ -23,7 +23,7 @@ from bitkiln.ir.units import (
 )
 
 from ._contents import Contents, loaded_contents
-from ._loaded import LOAD_BUS
+from ._loaded import LOAD_BUS, MEMORY_PREFIX
 from ._parts import UnitComponent
 from ._queue import Queue
 from .gather import ConcatStreamsRtl, GatherRtl
@@ -58,4 +58,4 @@ def unit_component(unit: Unit, outputs: tuple[Stream, ...]) -> UnitComponent:
     return _COMPONENTS[type(unit)](unit, outputs)
 
 
-__all__ = ["LOAD_BUS", "Contents", "Queue", "UnitComponent", "loaded_contents", "unit_component"]
+__all__ = ["LOAD_BUS", "MEMORY_PREFIX", "Contents", "Queue", "UnitComponent", "loaded_contents", "unit_component"]
