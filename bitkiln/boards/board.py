@@ -10,7 +10,9 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, assert_never
+
+from bitkiln.ir.units import DspBlock
 
 
 class Family(Enum):
@@ -122,6 +124,21 @@ class Board:
     serial: SerialPins | None = None
     clock: str = ""
     chip: str = ""
+
+    @property
+    def dsp_block(self) -> DspBlock | None:
+        """What its multiplier blocks can do beside one product, None if that is all (Gowin's MULT9X9) or it has none."""
+        if not self.resources.dsp:
+            return None
+        match self.family:
+            case Family.ICE40:
+                return DspBlock.MAC16
+            case Family.ECP5:
+                return DspBlock.MULT18
+            case Family.GOWIN:
+                return None
+            case _ as unreachable:
+                assert_never(unreachable)
 
     @property
     def nextpnr_arguments(self) -> tuple[str, ...]:

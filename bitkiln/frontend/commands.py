@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from bitkiln.boards import find_board
+from bitkiln.boards import Board, find_board
 from bitkiln.hdl.verification import Level, RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
     Graph,
     Plan,
     fail,
+    from_plain,
     known_names,
     load_graph,
     save_graph,
@@ -30,6 +31,7 @@ from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
 from bitkiln.sim.technologies import find_technology
 
+from .board_plan import board_plan
 from .datasets import check_shape, read_dataset
 from .graph_drawing import draw_graph
 from .import_model import import_counting
@@ -237,7 +239,7 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
 
     board = find_board(arguments.board)
-    plan = plan_from(arguments, board.clock_hz / 1e6)
+    plan = plan_from(arguments, board)
     if plan.clock_hz != board.clock_hz:
         message = f"--clock-mhz is {plan.clock_hz / 1e6}, but {board.name} runs at {board.clock_hz / 1e6}"
         raise fail("bad-value", message, hint="leave --clock-mhz out")
@@ -255,15 +257,16 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def plan_from(arguments: argparse.Namespace, clock_mhz: float | None = None) -> Plan:
-    """Return the Plan of the graph file and the folding options that were given; `clock_mhz` is the default."""
+def plan_from(arguments: argparse.Namespace, board: Board | None = None) -> Plan:
+    """Return the Plan of the graph file and the folding options that were given; the board gives the others."""
     given = {
         "max_multipliers": arguments.max_multipliers,
         "target_interval": arguments.target_interval,
         "frames_per_second": arguments.frames_per_second,
         "dsp": arguments.dsp,
-        "clock_mhz": clock_mhz if arguments.clock_mhz is None else arguments.clock_mhz,
+        "clock_mhz": arguments.clock_mhz,
     }
-    options = PlanOptions(**{name: value for name, value in given.items() if value is not None})
+    said = {name: value for name, value in given.items() if value is not None}
+    options = from_plain(PlanOptions, {**(board_plan(board) if board else {}), **said}, "the folding options")
     graph: Graph = load_graph(arguments.graph)
     return size_queues(schedule(graph, options))

@@ -64,7 +64,7 @@ def verify_below_rtl(arguments: argparse.Namespace, terminal: Terminal) -> int:
     board = find_board(arguments.board)
     if arguments.images < 1:
         raise fail("bad-value", f"--images must be at least 1, not {arguments.images}")
-    plan, data = plan_from(arguments, board.clock_hz / 1e6), read_dataset(arguments.data)
+    plan, data = plan_from(arguments, board), read_dataset(arguments.data)
     check_shape(data, single_input(plan.graph).type.shape[1:])
     bitstream = arguments.bitstream.read_bytes() if arguments.bitstream else None
     with terminal.step("verify"):
@@ -153,7 +153,7 @@ def _samples(images: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDA
 def _plan(arguments: argparse.Namespace) -> Plan | None:
     if arguments.project is None:
         board = find_board(arguments.board) if arguments.board else None
-        return plan_from(arguments, board.clock_hz / 1e6 if board else None) if arguments.graph else None
+        return plan_from(arguments, board) if arguments.graph else None
     if arguments.graph:
         raise fail("bad-arguments", "--graph and --project say the same", hint="leave one out")
     project = load_project(arguments.project)

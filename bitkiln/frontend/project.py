@@ -18,6 +18,7 @@ from bitkiln.sim.technologies import find_technology
 from bitkiln.sim.technology import Technology
 
 from ._places import plain_name
+from .board_plan import board_plan
 from .datasets import DataSpec
 from .model_zoo import is_zoo_reference
 
@@ -116,7 +117,7 @@ def load_project(path: Path) -> Project:
         board = find_board(build.board) if build.board else None
     plan_table = tables.get("plan", {})
     if board and isinstance(plan_table, dict):
-        plan_table = {"clock_mhz": board.clock_hz / 1e6, **plan_table}
+        plan_table = {**board_plan(board), **plan_table}
     simulate = from_plain(SimulateSpec, tables.get("simulate", {}), f"{file} [simulate]")
     with _at(f"{file} [simulate]"):
         technology = find_technology(simulate.relative_to(file.parent).technology)

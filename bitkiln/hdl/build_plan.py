@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from amaranth.back import rtlil
 
 from bitkiln.boards import Board
 from bitkiln.ir import Plan, Stream
+from bitkiln.ir.units import MatrixVector, Multiplier, Unit
 
 from .accelerator import Accelerator
 from .board_top import CONSTRAINTS, board_bundle
@@ -46,7 +48,19 @@ def build_plan(
     """Build the plan for `board`; see `bitkiln.hdl.build.build` for the cache and what is raised."""
     board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
     identity = plan_identity(plan, board)
-    return build(Accelerator(plan), identity, board, cache=cache, on_step=on_step, use_dsp=use_dsp)
+    accelerator = Accelerator(plan if use_dsp else without_named_blocks(plan))
+    return build(accelerator, identity, board, cache=cache, on_step=on_step, use_dsp=use_dsp)
+
+
+def without_named_blocks(plan: Plan) -> Plan:
+    """Return a plan that computes and takes the same, without the multiplier blocks that its RTL names itself."""
+    return replace(plan, stages=tuple(replace(stage, unit=_without_named(stage.unit)) for stage in plan.stages))
+
+
+def _without_named(unit: Unit) -> Unit:
+    if isinstance(unit, MatrixVector) and unit.packing and not unit.packing.is_shared:
+        return replace(unit, multiplier=Multiplier.DSP, packing=None)
+    return unit
 
 
 def constraints_of(plan: Plan, board: Board) -> str:

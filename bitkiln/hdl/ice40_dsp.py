@@ -3,7 +3,8 @@
 yosys' ice40_dsp looks at all multipliers before it changes any. A register behind one product that is also in front of
 another multiplier or of an adder that another SB_MAC16 takes in is given to both: one gets its input from a wire that
 nothing drives any more, and the netlist computes nonsense (found by `bitkiln verify --level netlist`). So additions are
-hidden from it, and a register between two multipliers stays a register.
+hidden from it, and a register between two multipliers stays a register. So are the pairs of products that units make of
+SB_MAC16 themselves.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ COARSE_WITH_DSP = (
     "select -set between @registered %co1:+[A,B] t:SB_MAC16 %i %ci1:+[A,B] @registered %i",
     "setattr -set keep 1 @between",
     "chtype -set $__hidden_add t:$add",
+    "chtype -set $__hidden_pair t:SB_MAC16 r:MODE_8x8=1 %i",
     "ice40_dsp",
+    "chtype -set SB_MAC16 t:$__hidden_pair",
     "chtype -set $add t:$__hidden_add",
     "setattr -unset keep @between",
     "check -assert",  # no wire without a driver; to here

@@ -15,6 +15,7 @@ from bitkiln.ir.units import (
     Fork,
     Gather,
     MatrixVector,
+    Packing,
     Pool,
     Products,
     Resize,
@@ -35,6 +36,10 @@ def _matrix(holds: Callable[[MatrixVector], bool]) -> UnitTest:
 
 def _made_by(products: Products) -> UnitTest:
     return _matrix(lambda unit: unit.products is products)
+
+
+def _packed(holds: Callable[[Packing], bool]) -> UnitTest:
+    return _matrix(lambda unit: unit.packing is not None and holds(unit.packing))
 
 
 def _sparse(holds: Callable[[SparseMatrixVector], bool]) -> UnitTest:
@@ -66,6 +71,10 @@ _UNIT_FEATURES: dict[str, UnitTest] = {
     "matrix_vector: several vectors": _matrix(lambda unit: unit.vectors > 1),
     "matrix_vector: folded rows and columns": _matrix(lambda unit: unit.row_folds > 1 and unit.column_folds > 1),
     "matrix_vector: all at once": _matrix(lambda unit: unit.row_folds == unit.column_folds == 1),
+    "matrix_vector: packed, products with one input": _packed(lambda packing: packing.is_shared),
+    "matrix_vector: packed, products that overlap": _packed(lambda packing: packing.overlap > 0),
+    "matrix_vector: packed, more than two products": _packed(lambda packing: packing.products > 2),
+    "matrix_vector: packed, products of their own": _packed(lambda packing: not packing.is_shared),
     "matrix_vector: renewable": _matrix(lambda unit: unit.renewable),
     "matrix_vector: two sets of weights": _matrix(lambda unit: unit.banks > 1),
     "sparse: several elements": _sparse(lambda unit: unit.dense.pe > 1),

@@ -13,7 +13,7 @@ from enum import Enum
 
 from bitkiln.ir import Builder, Graph, Int, TensorType
 from bitkiln.ir.ops import ArgMax, Conv2d, Linear, Reshape
-from bitkiln.ir.units import Storage
+from bitkiln.ir.units import DspBlock, Storage
 from bitkiln.passes.schedule import LayerFolding, PlanOptions
 
 from ._random_layers import RandomLayers
@@ -53,6 +53,7 @@ class RandomNetwork:
 
     `folding` and `queues` are seeds of foldings by hand and of depths of queues; with 0 both are what the schedule
     makes them.
+    Of the multipliers `dsp` may be blocks, which take several products where `dsp_block` does.
     """
 
     seed: int
@@ -67,6 +68,8 @@ class RandomNetwork:
     banks: int = 1
     folding: int = 0
     queues: int = 0
+    dsp_block: DspBlock | None = None
+    dsp: int | None = None
 
     @classmethod
     def drawn(cls, seed: int) -> RandomNetwork:
@@ -81,14 +84,20 @@ class RandomNetwork:
         renewable, banks = rng.random() < 0.2, rng.choice([1, 2])
         folding = rng.getrandbits(30) if rng.random() < 0.5 else 0
         queues = rng.getrandbits(30) if rng.random() < 0.3 else 0
-        return cls(seed, *size, steps, end, multipliers, storage, renewable, banks, folding, queues)
+        block, dsp = rng.choice([None, *DspBlock]), rng.choice([None, 0, 4, 8, 12])
+        return cls(seed, *size, steps, end, multipliers, storage, renewable, banks, folding, queues, block, dsp)
 
     def plan_options(self, graph: Graph) -> PlanOptions:
         """How its graph is folded, and where its weights live, if it has some."""
         has_weights = any(isinstance(node.op, Conv2d | Linear) for node in graph.nodes)
         layers = (LayerFolding("*", storage=self.storage),) if self.storage and has_weights else ()
         return PlanOptions(
-            max_multipliers=self.multipliers, renewable=self.renewable, weight_banks=self.banks, layers=layers
+            max_multipliers=self.multipliers,
+            dsp=self.dsp,
+            dsp_block=self.dsp_block,
+            renewable=self.renewable,
+            weight_banks=self.banks,
+            layers=layers,
         )
 
     def graph(self) -> Graph:

@@ -131,7 +131,7 @@ def program(found: Finding) -> str:
         '"""A random network whose RTL differs from the golden model or from the predicted cycles."""\n\n'
         "from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind\n"
         "from bitkiln.hdl.random_verify import check_network\n"
-        "from bitkiln.ir.units import Storage\n\n"
+        "from bitkiln.ir.units import DspBlock, Storage\n\n"
         f"NETWORK = {source(found.network)}\n\n"
         f"{why}\n"
         "found = check_network(NETWORK)\n"
@@ -147,7 +147,8 @@ def source(network: RandomNetwork) -> str:
         f"RandomNetwork(\n    {sizes},\n    steps=(\n{steps}    ),\n"
         f"    end={network.end}, multipliers={network.multipliers},\n"
         f"    storage={network.storage}, renewable={network.renewable}, banks={network.banks},\n"
-        f"    folding={network.folding}, queues={network.queues},\n)"
+        f"    folding={network.folding}, queues={network.queues},\n"
+        f"    dsp_block={network.dsp_block}, dsp={network.dsp},\n)"
     )
 
 
@@ -161,6 +162,7 @@ def _simpler(network: RandomNetwork) -> Iterator[RandomNetwork]:
         replace(network, banks=1),
         replace(network, queues=0),
         replace(network, folding=0),
+        replace(network, dsp_block=None),
     )
     yield from (candidate for candidate in plainer if candidate != network)
     for size in _smaller(network.channels):

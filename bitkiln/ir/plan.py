@@ -84,4 +84,10 @@ class Plan:
 
     @property
     def multipliers(self) -> int:
+        """Products of two numbers that are made in parallel."""
         return sum(stage.unit.multipliers for stage in self.stages)
+
+    @property
+    def dsp_blocks(self) -> int:
+        """Multiplier blocks for these."""
+        return sum(stage.unit.dsp_blocks for stage in self.stages)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bitkiln.ir import ToolError, fail, known_names
-from bitkiln.ir.units import Multiplier
 
 from ._layers import Folding, Layer
 from ._lowering import Lowered
+from ._multipliers import with_multipliers
 from ._options import DEFAULT_MULTIPLIERS, LayerFolding, PlanOptions
 from ._products import ProductLayer
 
@@ -59,7 +59,7 @@ def fold(lowered: Lowered, options: PlanOptions) -> list[tuple[Layer, Folding]]:
         best = _cheapest(lowered, choices, interval, 0)
     assert best is not None and best.multipliers <= budget
     layers = [choice.layer for choice in choices]
-    return list(zip(_with_multipliers(layers, best.foldings, options.dsp), best.foldings, strict=True))
+    return list(zip(with_multipliers(layers, best.foldings, options), best.foldings, strict=True))
 
 
 def _by_hand(layers: Sequence[Layer], wishes: Sequence[LayerFolding]) -> list[_Choices]:
@@ -244,19 +244,3 @@ def _resizes(
             return None
         count += 1 if common in (there, folding.simd) else 2
     return count
-
-
-def _with_multipliers(layers: Sequence[Layer], foldings: Sequence[Folding], dsp: int | None) -> list[Layer]:
-    """Make the widest products of DSP blocks until they are used up; a layer is wholly of one kind."""
-    left = math.inf if dsp is None else dsp
-    result = list(layers)
-    products = [(i, x) for i, x in enumerate(layers) if isinstance(x, ProductLayer) and x.is_multiplied]
-    for i, layer in products:
-        if layer.multiplier is Multiplier.DSP:
-            left -= layer.multipliers(foldings[i])
-    for i, layer in sorted(products, key=lambda item: (-item[1].weight_bits * item[1].input.bits, item[0])):
-        if layer.multiplier is None:
-            fits = layer.multipliers(foldings[i]) <= left
-            left -= layer.multipliers(foldings[i]) if fits else 0
-            result[i] = replace(layer, multiplier=Multiplier.DSP if fits else Multiplier.LUT)
-    return result

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from bitkiln.ir import fail
-from bitkiln.ir.units import Multiplier, Storage
+from bitkiln.ir.units import DspBlock, Multiplier, Storage
 
 DEFAULT_MULTIPLIERS = 16
 
@@ -43,8 +43,9 @@ class LayerFolding:
 class PlanOptions:
     """`max_multipliers` bounds the automatic folding, which then seeks the least interval. `target_interval` (cycles
     an image) asks for the fewest multipliers that reach it, `frames_per_second` for those that do at `clock_mhz`.
-    Without all of them there are 16 multipliers, or one a layer if that is more. `dsp` says how many multipliers may be
-    DSP blocks, None for all. Of several `layers` that match one layer, the last counts.
+    Without all of them there are 16 multipliers, or one a layer if that is more. `dsp` says how many DSP blocks the
+    multipliers may take, None for any number, and `dsp_block` what these can do: several products of few bits take one
+    where there are too few, or where it costs nothing. Of several `layers` that match one layer, the last counts.
 
     With `renewable` the hardware fits any weights and biases of these formats: retrained ones can take their place in a
     finished bitstream (`bitkiln build --patch`) or are loaded by the host. `weight_banks` = 2 gives memories that the
@@ -59,6 +60,7 @@ class PlanOptions:
     target_interval: int | None = None
     frames_per_second: float | None = None
     dsp: int | None = None
+    dsp_block: DspBlock | None = None
     renewable: bool = False
     weight_banks: int = 1
     layers: tuple[LayerFolding, ...] = ()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bitkiln.ir import Graph, Int, Node, product_range
 from bitkiln.ir.ops import Conv2d, MultiThreshold, Requantise
-from bitkiln.ir.units import MatrixVector, Multiplier, Storage, Thresholds, Unit, WeightCode
+from bitkiln.ir.units import MatrixVector, Multiplier, Packing, Storage, Thresholds, Unit, WeightCode
 
 from ._comparison import reordered
 from ._layers import Folding, Format, Geometry, Layer, Place, divisors
@@ -54,7 +54,7 @@ class ProductLayer(Layer):
     """`weights` [groups * rows, columns] and `bias` [groups * rows] in stream order; the bias has the roundings.
 
     `simd_base` is the run of elements that arrive together and that `simd` must divide. `storage` and `multiplier` are
-    what the user asked for, or None.
+    what the user asked for, or None; `packing` comes with packed products.
     """
 
     vectors: int
@@ -73,6 +73,7 @@ class ProductLayer(Layer):
     hi: int
     storage: Storage | None = None
     multiplier: Multiplier | None = None
+    packing: Packing | None = None
     thresholds: Thresholds | None = None
     weight_code: WeightCode = WeightCode.INTEGER
     sparse: bool | None = None
@@ -159,6 +160,7 @@ class ProductLayer(Layer):
             thresholds=self.thresholds,
             renewable=self.renewable and not self.is_sparse,
             banks=self.banks if self._stored_in(folding).is_loaded else 1,
+            packing=self.packing,
         )
         product = sparse_unit(dense, self.skip_zeros) if self.is_sparse else dense
         if self.geometry is None:

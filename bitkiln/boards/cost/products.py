@@ -12,6 +12,7 @@ from bitkiln.ir.units import (
     Accumulation,
     MatrixVector,
     Multiplier,
+    Packing,
     Products,
     Rescale,
     Thresholds,
@@ -89,6 +90,8 @@ def product_terms(bill: Bill, unit: MatrixVector, is_constant: bool) -> None:
     match unit.products:
         case Products.MULTIPLY if is_constant:
             _constant_terms(bill, unit)
+        case Products.MULTIPLY if unit.packing and dsp_blocks(bill.family, bits, unit.weight_bits):
+            _packed_terms(bill, unit, unit.packing)
         case Products.MULTIPLY:
             blocks = dsp_blocks(bill.family, bits, unit.weight_bits) if unit.multiplier is Multiplier.DSP else 0
             bill.dsp += count * blocks
@@ -108,6 +111,21 @@ def product_terms(bill: Bill, unit: MatrixVector, is_constant: bool) -> None:
             bill.add(Part.WIRE_REGISTER if is_constant else Part.LOGIC_REGISTER, count * (bits + most))
         case Products.SELECT:
             bill.add(Part.WIRE_REGISTER if is_constant else Part.LOGIC_REGISTER, count * unit.weight_bits)
+
+
+def _packed_terms(bill: Bill, unit: MatrixVector, packing: Packing) -> None:
+    """Blocks of several products; where they share an input, operands are summed, carries found and rows joined."""
+    bill.dsp += unit.dsp_blocks
+    product = unit.input_bits + unit.weight_bits
+    bill.add(Part.PRODUCT_REGISTER, unit.multipliers * product)
+    if not packing.is_shared:
+        return
+    joints, overlap = unit.multipliers - unit.dsp_blocks, packing.overlap
+    bill.adders(joints, unit.weight_bits)
+    bill.adders(joints, overlap)
+    bill.add(Part.PARTIAL, joints * overlap * (overlap + 1) // 2)
+    bill.add(Part.WIRE_REGISTER, unit.multipliers * (packing.distance + overlap) if overlap else 0)
+    bill.adders(2 * unit.pe, product + unit.tree_stages)
 
 
 def lut_products(bill: Bill, a_bits: int, b_bits: int, count: int) -> None:

@@ -88,6 +88,14 @@ def registered(m: Module, value: Value, name: str, enable: Value | None = None) 
     return register
 
 
+def tree(m: Module, terms: Sequence[Value], stages: int, name: str) -> Value:
+    """The sum of `terms`, in pairs and registered after each of `stages` levels."""
+    for level in range(stages):
+        pairs = [terms[n : n + 2] for n in range(0, len(terms), 2)]
+        terms = [registered(m, sum(pair[1:], pair[0]), f"{name}_{level}_{n}") for n, pair in enumerate(pairs)]
+    return terms[0]
+
+
 def lanes(payload: Value, bits: int, is_signed: bool) -> list[Value]:
     """Split a beat into its elements."""
     count = len(payload) // bits

@@ -8,27 +8,47 @@ from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 
 from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode
 
-from ._parts import registered
+from ._packing import dual_products, shared_sums
+from ._parts import registered, tree
+from ._target import Target
 
 
-def summed_products(m: Module, unit: MatrixVector, x: list[Value], weights: list[Value]) -> list[Value]:
-    """Return each row's sum of terms (see `Accumulation`) 1 + `unit.tree_stages` cycles later."""
+def summed_products(
+    m: Module, unit: MatrixVector, x: Sequence[Value], weights: Sequence[Value], target: Target
+) -> list[Value]:
+    """Return each row's sum of terms (see `Accumulation`), 2 + `unit.term_stages` cycles later.
+
+    The operands are registered once, products and each level of the tree, too.
+    """
+    packing = unit.packing if unit.products is Products.MULTIPLY else None
+    if packing and not packing.is_shared and target is Target.ICE40:
+        products = dual_products(m, unit, x, weights)
+        return [tree(m, row, unit.tree_stages, f"tree_{p}") for p, row in enumerate(_rows(unit, products))]
+    x = [registered(m, value, f"x_{s}") for s, value in enumerate(x)]
+    if packing and packing.is_shared:
+        return shared_sums(m, unit, x, weights)
+    if not unit.is_unrolled:
+        weights = [registered(m, weight, f"weight_{n}") for n, weight in enumerate(weights)]
     sums = []
-    for p in range(unit.pe):
-        row = weights[p * unit.simd : (p + 1) * unit.simd]
+    for p, row in enumerate(_rows(unit, weights)):
         terms = [_term(unit, value, weight) for value, weight in zip(x, row, strict=True)]
         if unit.products is Products.COUNT:
             sums.append(counted(m, terms, f"count_{p}"))
         else:
-            sums.append(_tree(m, terms, unit.tree_stages, p))
+            terms = [registered(m, term, f"product_{p}_{s}") for s, term in enumerate(terms)]
+            sums.append(tree(m, terms, unit.tree_stages, f"tree_{p}"))
     return sums
+
+
+def _rows(unit: MatrixVector, lanes: Sequence[Value]) -> list[Sequence[Value]]:
+    return [lanes[p * unit.simd : (p + 1) * unit.simd] for p in range(unit.pe)]
 
 
 def _term(unit: MatrixVector, x: Value, weight: Value) -> Value:
     is_ternary = unit.weight_code is WeightCode.TERNARY
     match unit.products:
         case Products.MULTIPLY:
-            return x * weight if unit.multiplier is Multiplier.DSP else lut_product(x, weight)
+            return lut_product(x, weight) if unit.multiplier is Multiplier.LUT else x * weight
         case Products.COUNT:
             return _match(x, weight, is_ternary)
         case Products.SIGN:
@@ -62,14 +82,6 @@ def _shifted(unit: MatrixVector, x: Value, weight: Value) -> Value:
         wide = Cat(Const(0, number - 1), x, (x[-1] if x.shape().signed else Const(0, 1)).replicate(bits - len(x)))
         placed = Mux(exponent == number, wide[:bits].as_signed(), placed)
     return (placed ^ is_negative.replicate(bits))[:bits].as_signed()
-
-
-def _tree(m: Module, terms: Sequence[Value], stages: int, p: int) -> Value:
-    terms = [registered(m, term, f"product_{p}_{s}") for s, term in enumerate(terms)]
-    for level in range(stages):
-        pairs = [terms[n : n + 2] for n in range(0, len(terms), 2)]
-        terms = [registered(m, sum(pair[1:], pair[0]), f"tree_{p}_{level}_{n}") for n, pair in enumerate(pairs)]
-    return terms[0]
 
 
 def counted(m: Module, bits: Sequence[Value], name: str) -> Value:

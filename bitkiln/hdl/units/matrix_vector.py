@@ -16,6 +16,7 @@ from ._constants import ROWS, WEIGHTS, Constants
 from ._endings import Ending, RowField, joined, row_word
 from ._parts import UnitComponent, delayed, lanes, loop_nest, packed, registered, table
 from ._products import summed_products
+from ._target import Target
 
 
 class MatrixVectorRtl(UnitComponent):
@@ -39,10 +40,10 @@ class MatrixVectorRtl(UnitComponent):
         ]
         x = self._operand(m, go, row.is_first, fold.index)
         weights = self._weights(m, go)
-        products = summed_products(m, unit, x, weights)
-        first = delayed(m, go & fold.is_first, 3 + unit.tree_stages, "first", is_control=True)
-        last = delayed(m, go & fold.is_last, 3 + unit.tree_stages, "last", is_control=True)
-        valid = delayed(m, go, 3 + unit.tree_stages, "valid", is_control=True)
+        products = summed_products(m, unit, x, weights, Target.of(platform))
+        first = delayed(m, go & fold.is_first, 3 + unit.term_stages, "first", is_control=True)
+        last = delayed(m, go & fold.is_last, 3 + unit.term_stages, "last", is_control=True)
+        valid = delayed(m, go, 3 + unit.term_stages, "valid", is_control=True)
         ending = Ending.of(unit, Accumulation.of(unit))
         accumulators, constants = self._accumulate(m, products, (valid, first, last), ending)
         if unit.storage.is_loaded:
@@ -69,21 +70,20 @@ class MatrixVectorRtl(UnitComponent):
             operand = Mux(is_replayed, read.data, fresh)
         else:
             operand = fresh
-        return lanes(registered(m, operand, "operand"), unit.input_bits, unit.input_signed)
+        return lanes(operand, unit.input_bits, unit.input_signed)
 
     def _weights(self, m: Module, go: Signal) -> list[Value]:
-        """The weights of a step two cycles later, lane p * SIMD + s for row p and column s."""
+        """The weights of a step one cycle later, lane p * SIMD + s for row p and column s."""
         unit = self.unit
         words = weight_words(unit)
         width = unit.pe * unit.simd * unit.stored_bits
-        if len(words) == 1 and not self._constants.are_memories:
+        if unit.is_unrolled:
             return self._decoded(m, lanes(Const(words[0], width), unit.stored_bits, False))
         address = Signal(range(len(words)))
         with m.If(go):
             m.d.sync += address.eq(Mux(address == len(words) - 1, 0, address + 1))
         word = self._constants.read(m, WEIGHTS, words, width, address)
-        stored = self._decoded(m, lanes(word, unit.stored_bits, False))
-        return [registered(m, weight, f"weight_{n}") for n, weight in enumerate(stored)]
+        return self._decoded(m, lanes(word, unit.stored_bits, False))
 
     def _decoded(self, m: Module, stored: list[Value]) -> list[Value]:
         """Codes of integer weights; others stay as they are stored."""

@@ -7,6 +7,7 @@ from .gather import ConcatStreams, Gather
 from .lookup import MOST_TABLE_BITS, LookupStream, MultiplyStreams
 from .matrix_vector import MatrixVector, Multiplier, Products, Storage, WeightCode, count_stages
 from .memories import COLUMN_BITS, SPRAM_WORDS, column_widths, spram_blocks
+from .packing import DspBlock, Packing, separate_packing, shared_packings
 from .plumbing import Fork, Resize
 from .pointwise import AddStreams, ArgMaxStream, Pool, Reduction, RescaleStream
 from .sparse import QUEUE_PLACES, SparseMatrixVector, vector_cycles, walk_cycles
@@ -42,6 +43,7 @@ __all__ = [
     "ArgMaxStream",
     "Beat",
     "ConcatStreams",
+    "DspBlock",
     "Fork",
     "Gather",
     "InputTiming",
@@ -50,6 +52,7 @@ __all__ = [
     "Multiplier",
     "MultiplyStreams",
     "OutputTiming",
+    "Packing",
     "Pool",
     "Process",
     "Products",
@@ -69,6 +72,8 @@ __all__ = [
     "column_widths",
     "count_stages",
     "parity_of",
+    "separate_packing",
+    "shared_packings",
     "spram_blocks",
     "vector_cycles",
     "walk_cycles",

@@ -77,6 +77,11 @@ class Unit(ABC):
         """Multipliers that work in parallel."""
         return 0
 
+    @property
+    def dsp_blocks(self) -> int:
+        """The multiplier blocks that these take: fewer than `multipliers` where products are packed or made of LUTs."""
+        return self.multipliers
+
 
 @dataclass(frozen=True)
 class Rescale:

@@ -14,13 +14,15 @@ from bitkiln.ir.diagnostics import fail
 
 from ._timing import NEVER, InputTiming, OutputTiming, Process, last_of_each
 from ._unit import Beat, Unit
+from .packing import Packing
 from .thresholds import Thresholds
 
 
 class Multiplier(Enum):
-    """What the products of integers with integers are made of."""
+    """What the products of integers with integers are made of: a block each, several in a block, or logic."""
 
     DSP = "dsp"
+    PACKED = "packed"
     LUT = "lut"
 
 
@@ -125,11 +127,13 @@ class MatrixVector(Unit):
     thresholds: Thresholds | None = None
     renewable: bool = False
     banks: int = 1
+    packing: Packing | None = None
 
     def __post_init__(self) -> None:
         assert not (self.renewable and self.weight_code is WeightCode.CODEBOOK), "a table is logic"
         assert self.banks == 1 or (self.banks == 2 and self.storage.is_loaded), "the host fills the second bank"
         assert not (self.shift and self.thresholds), "one ending"
+        assert (self.multiplier is Multiplier.PACKED) == (self.packing is not None), "packed products say how"
         assert not (self.input_bipolar and self.weight_code is WeightCode.POWER), "signs select integers"
         for name, size, fold in (("pe", self.rows, self.pe), ("simd", self.columns, self.simd)):
             if fold < 1 or size % fold:
@@ -148,6 +152,12 @@ class MatrixVector(Unit):
     def steps(self) -> int:
         """Cycles of one image without any stall."""
         return self.vectors * self.groups * self.row_folds * self.column_folds
+
+    @property
+    def is_unrolled(self) -> bool:
+        """True if every weight has a place of its own in the logic: constants, not words of a memory."""
+        is_one_word = self.groups == self.row_folds == self.column_folds == 1
+        return is_one_word and not (self.renewable or self.storage.is_loaded)
 
     @property
     def products(self) -> Products:
@@ -193,6 +203,16 @@ class MatrixVector(Unit):
         return count_stages(self.simd) - 1 if self.products is Products.COUNT else (self.simd - 1).bit_length()
 
     @property
+    def term_stages(self) -> int:
+        """Pipeline stages between the products' own and the accumulator."""
+        return self.tree_stages + self.packing_stages
+
+    @property
+    def packing_stages(self) -> int:
+        """Pipeline stages that take packed products apart."""
+        return self.packing.stages if self.packing and self.products is Products.MULTIPLY else 0
+
+    @property
     def ending_stages(self) -> int:
         """Pipeline stages behind the accumulator."""
         if self.thresholds:
@@ -203,9 +223,9 @@ class MatrixVector(Unit):
     def latency(self) -> int:
         """Cycles from the step of the last product to the output queue.
 
-        Stages: fetch, operand, product, tree, accumulate, requantise or compare.
+        Stages: fetch, operand, product, tree (between two of packed products), accumulate, requantise or compare.
         """
-        return 4 + self.tree_stages + self.ending_stages
+        return 4 + self.term_stages + self.ending_stages
 
     @property
     def inputs(self) -> tuple[Beat, ...]:
@@ -218,6 +238,14 @@ class MatrixVector(Unit):
     @property
     def multipliers(self) -> int:
         return self.pe * self.simd if self.products is Products.MULTIPLY else 0
+
+    @property
+    def dsp_blocks(self) -> int:
+        if self.multiplier is Multiplier.LUT:
+            return 0
+        if self.packing and self.packing.is_shared:
+            return -(-self.pe // self.packing.products) * self.simd if self.multipliers else 0
+        return -(-self.multipliers // (self.packing.products if self.packing else 1))
 
     @property
     def weight_memory_bits(self) -> int:

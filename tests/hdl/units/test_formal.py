@@ -12,13 +12,14 @@ import pytest
 pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
 
 from amaranth.back import rtlil
-from amaranth.hdl import Const, Elaboratable, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Elaboratable, Module, Signal, Value
 
 from bitkiln.hdl.toolchain import YOSYS
-from bitkiln.hdl.units._parts import delayed, rescaled
+from bitkiln.hdl.units._packing import joined_rows, low_product, taken_apart
+from bitkiln.hdl.units._parts import delayed, lanes, registered, rescaled
 from bitkiln.hdl.units._products import counted, lut_product
 from bitkiln.ir import ToolError
-from bitkiln.ir.units import Rescale, count_stages
+from bitkiln.ir.units import Packing, Rescale, count_stages
 
 PROOF = (
     "read_rtlil top.il; hierarchy -top top; proc -norom; flatten; opt_clean; "
@@ -99,6 +100,47 @@ def test_product_of_partial_products(tmp_path: Path) -> None:
         return lut_product(a, b), a * b
 
     prove(9, circuit, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys")
+@pytest.mark.parametrize(
+    ("packing", "weight_bits", "input_bits"),
+    [
+        (Packing(2, 10, 0), 4, 5),
+        (Packing(2, 5, 4), 4, 5),
+        (Packing(2, 3, 3), 2, 4),
+        (Packing(3, 4, 2), 3, 3),
+        (Packing(4, 3, 2), 2, 3),
+    ],
+)
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_packed_products(packing: Packing, weight_bits: int, input_bits: int, is_signed: bool, tmp_path: Path) -> None:
+    """Digits and carries of a block of 18 bits by 18 give each product, whatever the codes are."""
+
+    def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
+        value = x[:input_bits].as_signed() if is_signed else x[:input_bits]
+        weights = [code.as_signed() for code in lanes(x[input_bits:], weight_bits, False)]
+        digits, carries = taken_apart(m, packing, registered(m, value, "x"), weights, "block")
+        found = joined_rows(packing, digits, carries)
+        delay = 2 + (packing.overlap > 0)
+        expected = [delayed(m, weight * value, delay, f"expected_{n}") for n, weight in enumerate(weights)]
+        bits = weight_bits + input_bits
+        is_in = delayed(m, Const(1), delay, "is_in").replicate(bits * len(weights))
+        return Cat(*(row[:bits] for row in found)) & is_in, Cat(*(row[:bits] for row in expected)) & is_in
+
+    prove(input_bits + packing.products * weight_bits, circuit, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys")
+@pytest.mark.parametrize("bits", [3, 6])
+def test_lowest_bits_of_a_product(bits: int, tmp_path: Path) -> None:
+    def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
+        a, b = x[:bits], x[bits:].as_signed()
+        return low_product(a, b, bits), (a * b)[:bits]
+
+    prove(bits + 4, circuit, tmp_path)
 
 
 @pytest.mark.slow

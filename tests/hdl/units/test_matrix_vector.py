@@ -6,22 +6,46 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitkiln.ir import ToolError
-from bitkiln.ir.units import MatrixVector, Multiplier, Products, Storage, Thresholds, WeightCode, count_stages
+from bitkiln.ir.units import (
+    MatrixVector,
+    Multiplier,
+    Packing,
+    Products,
+    Storage,
+    Thresholds,
+    WeightCode,
+    count_stages,
+    shared_packings,
+)
 
 from .rtl_bench import check, single_unit_plan
 
 IMAGES = 4
 
 
+def input_range(bits: int, is_signed: bool) -> tuple[int, int]:
+    low = -(1 << (bits - 1)) if is_signed else 0
+    return low, low + (1 << bits) - 1
+
+
 @st.composite
 def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
-    groups, pe, simd = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    groups, pe, simd = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.integers(1, 5))
     rows, columns = pe * draw(st.integers(1, 3)), simd * draw(st.integers(1, 3))
     weight_bits, is_scaled = draw(st.integers(2, 8)), draw(st.booleans())
     weight_code = draw(st.sampled_from([WeightCode.INTEGER, WeightCode.CODEBOOK]))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
     shifts = draw(st.sampled_from([(3,), (2, 5), (4, -1, 3)]))
     storage = draw(st.sampled_from(Storage))
+    input_bits, input_signed = draw(st.integers(1, 8)), draw(st.booleans())
+    multiplier, packing = draw(st.sampled_from([Multiplier.DSP, Multiplier.LUT])), None
+    least = -(1 << (weight_bits - 1)) + draw(st.integers(0, 1))
+    packings = (
+        *shared_packings((least, (1 << (weight_bits - 1)) - 1), input_range(input_bits, input_signed)),
+        Packing(2),
+    )
+    if draw(st.booleans()):
+        multiplier, packing = Multiplier.PACKED, draw(st.sampled_from(packings))
     return MatrixVector(
         vectors=draw(st.integers(1, 3)),
         groups=groups,
@@ -29,18 +53,19 @@ def matrix_vectors(draw: st.DrawFn) -> MatrixVector:
         columns=columns,
         pe=pe,
         simd=simd,
-        input_bits=draw(st.integers(1, 8)),
-        input_signed=draw(st.booleans()),
+        input_bits=input_bits,
+        input_signed=input_signed,
         weight_bits=weight_bits,
         accumulator_bits=26,
         bits=8 if is_scaled else 26,
         signed=True,
         lo=-100,
         hi=127,
-        weights=rng.integers(-(1 << (weight_bits - 1)), 1 << (weight_bits - 1), (groups * rows, columns)),
+        weights=rng.integers(least, 1 << (weight_bits - 1), (groups * rows, columns)),
         bias=rng.integers(-100, 100, groups * rows),
         shift=tuple(int(rng.choice(shifts)) for _ in range(groups * rows)) if is_scaled else (),
-        multiplier=draw(st.sampled_from(Multiplier)),
+        multiplier=multiplier,
+        packing=packing,
         storage=storage,
         weight_code=weight_code,
         renewable=weight_code is not WeightCode.CODEBOOK and draw(st.booleans()),
@@ -119,9 +144,8 @@ def reference(unit: MatrixVector, x: np.ndarray) -> np.ndarray:
 @settings(max_examples=25)
 @given(matrix_vectors(), st.integers(1, 8), st.integers(1, 8), st.integers(0, 1 << 30))
 def test_rtl_computes_and_times_as_declared(unit: MatrixVector, depth_in: int, depth_out: int, seed: int) -> None:
-    low = -(1 << (unit.input_bits - 1)) if unit.input_signed else 0
-    high = low + (1 << unit.input_bits)
-    x = np.random.default_rng(seed).integers(low, high, (IMAGES, unit.vectors, unit.groups, unit.columns))
+    low, high = input_range(unit.input_bits, unit.input_signed)
+    x = np.random.default_rng(seed).integers(low, high + 1, (IMAGES, unit.vectors, unit.groups, unit.columns))
     beats_in = unit.vectors * unit.groups * unit.column_folds
     beats_out = unit.vectors * unit.groups * unit.row_folds
     check(single_unit_plan(unit, beats_in, beats_out, depth_in, depth_out), x, reference(unit, x))

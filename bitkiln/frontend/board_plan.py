@@ -1,0 +1,15 @@
+"""What a board says about a Plan, as far as the user does not."""
+
+from __future__ import annotations
+
+from bitkiln.boards import Board
+
+
+def board_plan(board: Board) -> dict[str, object]:
+    """Return the values of `PlanOptions` that follow from the board, as a project file would give them."""
+    block = board.dsp_block
+    return {
+        "clock_mhz": board.clock_hz / 1e6,
+        "dsp": board.resources.dsp,
+        **({"dsp_block": block.value} if block else {}),
+    }
