@@ -127,7 +127,7 @@ class Board:
 
     @property
     def dsp_block(self) -> DspBlock | None:
-        """What its multiplier blocks can do beside one product, None if that is all (Gowin's MULT9X9) or it has none."""
+        """What its multiplier blocks can do beside one product, None where that is all (Gowin) or there are none."""
         if not self.resources.dsp:
             return None
         match self.family:
