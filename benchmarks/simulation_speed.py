@@ -4,9 +4,8 @@ how much faster the cycle model is than the RTL that it predicts.
     python benchmarks/simulation_speed.py          # what bitkiln uses
     python benchmarks/simulation_speed.py --all    # and the compilers and options it could use
 
-The generated design is a linear layer of 256 inputs and 64 outputs, 8 bits, its 64 processing elements with one
-multiplier each: an image takes 256 cycles. Both sides give the cycle of every output beat of all images, and the beats
-of both are compared.
+The generated design is a linear layer of 256 inputs and 64 outputs, 8 bits, 64 multiply-accumulate units as 8 rows of 8
+columns: an image takes 256 cycles. Both sides give the cycle of every output beat of all images, and they are compared.
 
 Times are CPU seconds, so that a busy machine gives nearly the same table. Each build starts from an empty cache folder;
 the beats are random, the streams always willing. Run it twice with --all: the first use of zig on a machine also builds
@@ -45,7 +44,7 @@ ROWS = 256
 ACCUMULATOR_BITS = 24
 COMPILED_BEATS = 4096 * ROWS
 COCOTB_BEATS = 512 * ROWS
-IMAGES = 20_000
+IMAGES = 60_000
 MODEL_RUNS = 20
 ZIG = f"{sys.executable} -m ziglang c++"
 
@@ -161,14 +160,14 @@ def measure_cocotb(text: str, lanes: int, folder: Path) -> Measurement:
 
 
 def linear_plan() -> Plan:
-    """Return the plan of the linear layer, folded to UNITS processing elements."""
+    """Return the plan of the linear layer, folded to UNITS multipliers."""
     build = Builder("linear")
     x = build.input("x", TensorType((1, ROWS), Int(8)))
     codes = torch.randint(-128, 128, (UNITS, ROWS), generator=torch.Generator().manual_seed(1)).to(torch.int8)
     weight = build.constant("w", TensorType((UNITS, ROWS), Int(8)), codes)
     y = build.add(Linear(), (x, weight), "fc")
     graph = build.graph((build.add(Requantise(Int(8, True, -8), (8,)), (y,), "y"),))
-    wanted = LayerFolding("fc", pe=UNITS, simd=1)
+    wanted = LayerFolding("fc", pe=8, simd=UNITS // 8)
     return size_queues(schedule(graph, PlanOptions(max_multipliers=UNITS, layers=(wanted,))))
 
 
@@ -177,9 +176,10 @@ def compare_with_model() -> None:
     plan = linear_plan()
     with tempfile.TemporaryDirectory() as folder:
         simulation = CompiledSimulation(Accelerator(plan), cache_folder=Path(folder))
-        beats = random_beats(IMAGES * ROWS)
+        source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
+        beats = random_beats(IMAGES * ROWS).reshape(-1, source.beat.lanes)
         started = cpu_seconds()
-        trace = simulation.run(beats, IMAGES, max_cycles=2 * len(beats))
+        trace = simulation.run(beats, IMAGES * sink.beats, max_cycles=2 * IMAGES * ROWS)
         rtl_s = cpu_seconds() - started
     started = cpu_seconds()
     for _ in range(MODEL_RUNS):
@@ -187,7 +187,7 @@ def compare_with_model() -> None:
     model_s = (cpu_seconds() - started) / MODEL_RUNS
     is_equal = bool((predicted.reshape(-1) == trace.output_cycles - trace.input_cycles[0]).all())
     print(
-        f"linear layer of {plan.multipliers} processing elements, {IMAGES:,} images, {trace.cycles:,} cycles: "
+        f"linear layer of {plan.multipliers} multiply-accumulate units, {IMAGES:,} images, {trace.cycles:,} cycles: "
         f"RTL {rtl_s:.2f} CPU s ({trace.cycles / rtl_s / 1e6:.2f} M cycles/s), "
         f"cycle model {model_s * 1e3:.2f} CPU ms ({rtl_s / model_s:,.0f} times faster); "
         f"the cycles of all output beats are {'equal' if is_equal else 'NOT EQUAL'}"
