@@ -48,10 +48,16 @@ class DataflowCycles:
         return self._extended(self._output_cycles, images)
 
     def _extended(self, cycles: Steps, images: int) -> Steps:
-        extra = np.arange(max(0, images - len(cycles)))
-        pattern, repeat = extra % self.period - self.period, extra // self.period + 1
-        later = cycles[pattern] + self.period_cycles * repeat[:, None]
-        return np.concatenate([cycles[:images], later])
+        solved = len(cycles)
+        if images <= solved:
+            return cycles[:images].copy()
+        result = np.empty((images, cycles.shape[1]), np.int64)
+        result[:solved] = cycles
+        for phase in range(self.period):
+            rows = result[solved + phase :: self.period]
+            distance = self.period_cycles * np.arange(1, len(rows) + 1, dtype=np.int64)
+            np.add(cycles[solved - self.period + phase], distance[:, None], out=rows)
+        return result
 
 
 def dataflow_cycles(plan: Plan) -> DataflowCycles:
