@@ -14,6 +14,8 @@ from typing import Any, assert_never
 
 from bitkiln.ir.units import DspBlock
 
+from .pll import Pll
+
 
 class Family(Enum):
     """Which tools build for the device."""
@@ -104,7 +106,8 @@ class Board:
     the amaranth-boards class as "module:class"; `uart` is the number of its UART resource, which runs at `baud`.
     `clock_hz` is the clock that the design gets. `loaders` can write its flash, the best first; `loader_name` is
     openFPGALoader's name of the board. `serial` are the pins of a serial port that the platform class does not have,
-    for an adapter of the user's; `clock` names another clock than the class's own.
+    for an adapter of the user's; `clock` names another clock than the class's own. With `has_pll_pad` the clock's pin
+    is that of iCE40's PLL. `pll` makes `clock_hz` of the board's clock; a board as listed has none (`boards.clocks`).
     """
 
     name: str
@@ -124,6 +127,8 @@ class Board:
     serial: SerialPins | None = None
     clock: str = ""
     chip: str = ""
+    has_pll_pad: bool = False
+    pll: Pll | None = None
 
     @property
     def dsp_block(self) -> DspBlock | None:

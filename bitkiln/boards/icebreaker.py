@@ -18,4 +18,5 @@ ICEBREAKER = Board(
     loaders=(Loader.OPENFPGALOADER, Loader.ICEPROG),
     loader_name="ice40_generic",
     source="https://docs.icebreaker-fpga.org",
+    has_pll_pad=True,
 )

@@ -181,6 +181,7 @@ def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
     )
     verb.add_argument("--board", help="see `bitkiln list boards`")
     verb.add_argument("--bitstream", type=Path, metavar="FILE", help="verify this file, not one that is built now")
+    verb.add_argument("--clock", type=float, metavar="MHZ", help="of the chip's PLL (default: the board's clock)")
 
 
 def _build(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -188,6 +189,12 @@ def _build(verbs: Verbs) -> None:  # type: ignore[valid-type]
     _plan_arguments(verb)
     verb.add_argument("--board", required=True, help="see `bitkiln list boards`")
     verb.add_argument("--no-dsp", action="store_true", help="multipliers of LUTs: such a bitstream can be read back")
+    verb.add_argument(
+        "--clock",
+        type=_clock,
+        metavar="fastest|MHZ",
+        help="from the chip's PLL: so many MHz, or the fastest that the design meets (default: the board's clock)",
+    )
     verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
 
 
@@ -258,6 +265,15 @@ def _shape(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.replace("x", ",").split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers like 1,3,32,32, not {text!r}") from None
+
+
+def _clock(text: str) -> float | str:
+    if text == "fastest":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected fastest, or MHz like 48, not {text!r}") from None
 
 
 def _shares(text: str) -> tuple[float, ...]:

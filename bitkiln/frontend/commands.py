@@ -6,12 +6,13 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.table import Table
 
 from bitkiln.boards import Board, find_board
+from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import Level, RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
     Graph,
@@ -42,6 +43,9 @@ from .random_checking import verify_random_command
 from .simulating import simulate_on_accelerators
 from .steps import do_step, is_done, output_folder
 from .terminal import Terminal, stopwatch, table
+
+if TYPE_CHECKING:
+    from bitkiln.hdl.build import BuildResult
 
 FALLS_SHORT = 1
 DEFAULT_TECHNOLOGY = "45nm"
@@ -236,25 +240,38 @@ def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """A bitstream in a folder."""
-    from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
-
     board = find_board(arguments.board)
+    if isinstance(arguments.clock, float):
+        board = board_at(board, arguments.clock)
     plan = plan_from(arguments, board)
-    if plan.clock_hz != board.clock_hz:
+    if round(plan.clock_hz) != board.clock_hz:
         message = f"--clock-mhz is {plan.clock_hz / 1e6}, but {board.name} runs at {board.clock_hz / 1e6}"
         raise fail("bad-value", message, hint="leave --clock-mhz out")
     with output_folder(arguments.output), terminal.step("build"):
-        built = build_plan(plan, board, on_step=lambda step: terminal.progress(step, 0), use_dsp=not arguments.no_dsp)
+        built = _built(plan, board, arguments, terminal)
         file = arguments.output / f"{plan.graph.name}{Path(built.file_name).suffix}"
         write_whole(file, built.bitstream)
     used = {kind.value: {"used": built.used[kind], "available": count} for kind, count in built.available}
     plain = {"bitstream": str(file), "resources": used, "fmax_mhz": built.fmax_mhz, "clock_mhz": built.clock_mhz}
-    plain["caveat"] = built.caveat
+    rate = built.clock_mhz * 1e6 / dataflow_cycles(plan).interval
+    plain |= {"images_per_second": rate, "caveat": built.caveat}
     rows = [(kind, share["used"], share["available"]) for kind, share in used.items()]
-    clock = f"Fmax {built.fmax_mhz:.1f} MHz, the board's clock is {built.clock_mhz} MHz"
+    clock = f"Fmax {built.fmax_mhz:.1f} MHz, the clock is {built.clock_mhz:g} MHz: {rate:,.0f} images/s"
     caveat = [built.caveat] if built.caveat else []
     terminal.result(plain, table("", ("resource", "used", "available"), rows), clock, *caveat, str(file))
     return 0
+
+
+def _built(plan: Plan, board: Board, arguments: argparse.Namespace, terminal: Terminal) -> BuildResult:
+    from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
+    from bitkiln.hdl.fastest_clock import build_fastest  # noqa: PLC0415
+
+    def say(step: str) -> None:
+        terminal.progress(step, 0)
+
+    if arguments.clock == "fastest":
+        return build_fastest(plan, board, on_step=say, use_dsp=not arguments.no_dsp)[1]
+    return build_plan(plan, board, on_step=say, use_dsp=not arguments.no_dsp)
 
 
 def plan_from(arguments: argparse.Namespace, board: Board | None = None) -> Plan:

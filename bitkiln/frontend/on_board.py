@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from bitkiln.boards import find_board
+from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import Level
 from bitkiln.ir import Plan, fail, single_input, to_plain
 
@@ -62,6 +63,7 @@ def verify_below_rtl(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if not arguments.board:
         raise fail("bad-arguments", f"the level {level.value} is of a board", hint="--board; see `bitkiln list boards`")
     board = find_board(arguments.board)
+    board = board if arguments.clock is None else board_at(board, arguments.clock)
     if arguments.images < 1:
         raise fail("bad-value", f"--images must be at least 1, not {arguments.images}")
     plan, data = plan_from(arguments, board), read_dataset(arguments.data)

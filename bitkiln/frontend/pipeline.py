@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -119,6 +119,11 @@ class Pipeline:
     def design(self) -> Design:
         return Design.of(self.plan, dataflow_cycles(self.plan), self.project.technology)
 
+    def design_at(self, clock_mhz: float) -> Design:
+        """Return the design at the clock of a bitstream, which may be faster than the plan's."""
+        plan = replace(self.plan, clock_hz=clock_mhz * 1e6)
+        return Design.of(plan, dataflow_cycles(plan), self.project.technology)
+
     def _import_key(self) -> object:
         file, weights = model_file(self.project.reference), self.project.weights
         own = file_digest(file) if file.is_file() else ""
@@ -207,13 +212,22 @@ class Pipeline:
 
     def _build_key(self) -> object:
         assert self.project.board is not None
-        return [self._plan_key(), self.project.name, self.project.board.name]
+        board = self.project.board
+        return [self._plan_key(), self.project.name, board.name, board.clock_hz, self.project.seeks_clock]
 
     def _build(self) -> tuple[str, ...]:
         from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
+        from bitkiln.hdl.fastest_clock import build_fastest  # noqa: PLC0415
 
         assert self.project.board is not None
-        built = build_plan(self.plan, self.project.board, on_step=lambda step: self.progress(step, 0))
+
+        def say(step: str) -> None:
+            self.progress(step, 0)
+
+        if self.project.seeks_clock:
+            _, built = build_fastest(self.plan, self.project.board, on_step=say)
+        else:
+            built = build_plan(self.plan, self.project.board, on_step=say)
         file = f"{self.project.name}{Path(built.file_name).suffix}"
         write_whole(self.folder / file, built.bitstream)
         size = len(built.bitstream)

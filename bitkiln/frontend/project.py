@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from bitkiln.boards import Board, find_board
+from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import VerifyOptions
 from bitkiln.ir import ToolError, fail, from_plain, known_names
 from bitkiln.ir.graph import NAME
@@ -47,9 +49,10 @@ class SimulateSpec:
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """For which board; without one there is no bitstream."""
+    """For which board; without one there is no bitstream. `clock` is in MHz, the board's own, or the fastest."""
 
     board: str = ""
+    clock: Literal["board", "fastest"] | float = "board"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,10 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class Project:
-    """A project file. `board` is None if none was named; the plan's clock is the board's by default."""
+    """A project file. `board` is None if none was named; the plan's clock is the board's by default.
+
+    With `seeks_clock` the bitstream gets the fastest clock that it meets, and the board has its own here.
+    """
 
     file: Path
     model: ModelSpec
@@ -71,6 +77,7 @@ class Project:
     technology: Technology
     verify: VerifyOptions
     board: Board | None
+    seeks_clock: bool
     output: Path
 
     @property
@@ -114,7 +121,7 @@ def load_project(path: Path) -> Project:
             raise fail("missing-key", f"{file}: the table [{key}] is missing")
     build = from_plain(BuildSpec, tables.get("build", {}), f"{file} [build]")
     with _at(f"{file} [build]"):
-        board = find_board(build.board) if build.board else None
+        board = _board(build)
     plan_table = tables.get("plan", {})
     if board and isinstance(plan_table, dict):
         plan_table = {**board_plan(board), **plan_table}
@@ -131,10 +138,20 @@ def load_project(path: Path) -> Project:
         technology=technology,
         verify=from_plain(VerifyOptions, tables.get("verify", {}), f"{file} [verify]"),
         board=board,
+        seeks_clock=build.clock == "fastest",
         output=file.parent / output.folder,
     )
     _check(project, file)
     return project
+
+
+def _board(build: BuildSpec) -> Board | None:
+    if not build.board:
+        if build.clock != "board":
+            raise fail("bad-value", "clock is of a board, and none is named", hint='board = "..."')
+        return None
+    board = find_board(build.board)
+    return board if isinstance(build.clock, str) else board_at(board, build.clock)
 
 
 def with_data_path(project: Project, path: str) -> Project:
@@ -175,7 +192,7 @@ def _check(project: Project, file: Path) -> None:
     if len(shape) < 2 or shape[0] != 1 or min(shape) < 1:
         message = f"{file} [model].input_shape: expected [1, ...], a batch of one sample with sizes of at least 1"
         raise fail("bad-value", f"{message}, not {list(shape)}")
-    if project.board and project.plan.clock_mhz * 1e6 != project.board.clock_hz:
+    if project.board and round(project.plan.clock_mhz * 1e6) != project.board.clock_hz:
         have = project.board.clock_hz / 1e6
         message = f"{file} [plan].clock_mhz is {project.plan.clock_mhz}, but {project.board.name} runs at {have}"
         raise fail("bad-value", message, hint="leave clock_mhz out: the board's clock is the default")

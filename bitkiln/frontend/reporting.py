@@ -63,7 +63,7 @@ def _report(pipeline: Pipeline) -> Report:
         model=Model.of(imported, counted.params if counted else imported.params),
         storage=Storage.of(imported, compressed),
         accuracy=Accuracy(tested.float_, tested.golden, tested.images) if tested else None,
-        design=pipeline.design,
+        design=pipeline.design_at(built.clock_mhz) if built else pipeline.design,
         verification=_verification(verified) if verified else None,
         board=board,
         build=BuildFacts(built.used, built.fmax_mhz, built.bitstream, built.bytes, built.caveat) if built else None,

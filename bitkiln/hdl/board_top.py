@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Elaboratable, Module, ResetInserter
+from amaranth.hdl import ClockDomain, Elaboratable, Module, ResetInserter
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from bitkiln.boards import Board, Family
+from bitkiln.boards.baud import cycles_per_bit
 
 from .bundle import Bundle
 from .link import Link, LinkTiming
+from .pll import PllClock
 from .protocol import Identity
-from .uart import UartReceiver, UartTransmitter, cycles_per_bit
+from .uart import UartReceiver, UartTransmitter
 
 TOP = "top"
 # nextpnr reads the pins from here, each family in its own language, and but for Gowin the clock's frequency.
@@ -52,7 +54,7 @@ class HostedAccelerator(wiring.Component):
 
 
 class BoardTop(Elaboratable):
-    """A hosted accelerator on the pins of a board; the platform makes its clock and reset."""
+    """A hosted accelerator on the pins of a board; the platform, or the board's PLL, makes its clock and reset."""
 
     def __init__(self, hosted: HostedAccelerator, board: Board) -> None:
         self._hosted = hosted
@@ -60,6 +62,10 @@ class BoardTop(Elaboratable):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
+        if self._board.pll:
+            m.submodules.clock = clock = PllClock(self._board)
+            m.domains.sync = sync = ClockDomain("sync")
+            m.d.comb += [sync.clk.eq(clock.clk), sync.rst.eq(clock.rst)]
         m.submodules.hosted = self._hosted
         serial = platform.request("uart", self._board.uart, dir="-")
         m.submodules.rx_pin = rx_pin = io.Buffer("i", serial.rx)

@@ -44,12 +44,21 @@ def build_plan(
     cache: Path | None = None,
     on_step: Callable[[str], None] = lambda step: None,
     use_dsp: bool = True,
+    must_meet_clock: bool = True,
 ) -> BuildResult:
     """Build the plan for `board`; see `bitkiln.hdl.build.build` for the cache and what is raised."""
     board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
     identity = plan_identity(plan, board)
     accelerator = Accelerator(plan if use_dsp else without_named_blocks(plan))
-    return build(accelerator, identity, board, cache=cache, on_step=on_step, use_dsp=use_dsp)
+    return build(
+        accelerator,
+        identity,
+        board,
+        cache=cache,
+        on_step=on_step,
+        use_dsp=use_dsp,
+        must_meet_clock=must_meet_clock,
+    )
 
 
 def without_named_blocks(plan: Plan) -> Plan:

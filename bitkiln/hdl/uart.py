@@ -9,25 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from bitkiln.ir import fail
-
-LEAST_CYCLES_PER_BIT = 4
-# The receiver samples the stop bit 9.5 bit times after the start bit's edge; both sides may be off.
-LARGEST_BAUD_ERROR = 0.02
-
-
-def cycles_per_bit(clock_hz: int, baud: int) -> int:
-    """Return the clock cycles in a bit. Raises `wrong-baud` if the clock cannot make `baud` within 2 %."""
-    cycles = max(1, round(clock_hz / baud))
-    error = abs(clock_hz / cycles - baud) / baud
-    if cycles < LEAST_CYCLES_PER_BIT or error > LARGEST_BAUD_ERROR:
-        fastest = clock_hz // LEAST_CYCLES_PER_BIT
-        message = (
-            f"a clock of {clock_hz} Hz cannot make {baud} baud: a bit would be {cycles} cycles and {error:.1%} off, "
-            f"but it must be at least {LEAST_CYCLES_PER_BIT} cycles and at most {LARGEST_BAUD_ERROR:.0%} off"
-        )
-        raise fail("wrong-baud", message, hint=f"choose a whole part of the clock, at most {fastest} baud")
-    return cycles
+from bitkiln.boards.baud import LEAST_CYCLES_PER_BIT
 
 
 class UartReceiver(wiring.Component):

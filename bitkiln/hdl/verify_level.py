@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from bitkiln.boards import Board, Family
+from bitkiln.boards.baud import cycles_per_bit
 from bitkiln.ir import Plan, ToolError, fail
 from bitkiln.sim.dataflow import dataflow_cycles
 
@@ -30,7 +31,6 @@ from .netlist import netlist_design
 from .protocol import CRC_BYTES, HEADER_BYTES, LATENCY_BYTES
 from .toolchain import ICEUNPACK
 from .trace import Trace
-from .uart import cycles_per_bit
 from .uart_simulation import UartSimulation
 from .verification import Level, RtlSimulator, Verification
 from .verify import golden_codes, too_few

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bitkiln.boards import ICEBREAKER
+from bitkiln.boards.clocks import board_at
 from bitkiln.frontend.datasets import DataFormat, DataSpec
 from bitkiln.frontend.project import ModelSpec, Project, load_project, with_data_path
 from bitkiln.hdl.verification import RtlSimulator, VerifyOptions
@@ -87,6 +88,7 @@ def test_defaults(tmp_path: Path) -> None:
         technology=find_technology("45nm"),
         verify=VerifyOptions(),
         board=None,
+        seeks_clock=False,
         output=folder / "build",
     )
     assert (project.name, project.weights) == ("my_digits", None)
@@ -104,9 +106,18 @@ def test_everything(tmp_path: Path) -> None:
         technology=find_technology("65nm"),
         verify=VerifyOptions(20, RtlSimulator.COCOTB, back_pressure=False),
         board=ICEBREAKER,
+        seeks_clock=False,
         output=Path("/tmp/out"),
     )
     assert (project.name, project.weights) == ("mlp-8.1", tmp_path / "../weights.safetensors")
+
+
+def test_the_clock_of_a_pll(tmp_path: Path) -> None:
+    project = load(tmp_path, SMALL + '[build]\nboard = "icebreaker"\nclock = 28.5\n')
+    assert project.board == board_at(ICEBREAKER, 28.5)
+    assert project.plan.clock_mhz == 28.5
+    sought = load(tmp_path, SMALL + '[build]\nboard = "icebreaker"\nclock = "fastest"\n')
+    assert (sought.board, sought.seeks_clock, sought.plan.clock_mhz) == (ICEBREAKER, True, 12)
 
 
 def test_a_folder_stands_for_its_project_file(tmp_path: Path) -> None:
@@ -322,6 +333,20 @@ def test_wrong_values(old: str, new: str, message: str, tmp_path: Path) -> None:
             '[build]\nboard = "icebraker"\n',
             "error[unknown-board]: project.toml [build]: there is no board called 'icebraker'\n"
             f"  help: did you mean icebreaker? Known: {BOARD_NAMES}",
+        ),
+        (
+            '[build]\nboard = "icebreaker"\nclock = 13.5\n',
+            "error[no-such-clock]: project.toml [build]: iCEBreaker (iCE40 UP5K) makes no clock of 13.5 MHz from its "
+            "12 MHz\n  help: the nearest: 12 and 16.125 MHz; or take the fastest that the design allows",
+        ),
+        (
+            '[build]\nclock = "fastest"\n',
+            'error[bad-value]: project.toml [build]: clock is of a board, and none is named\n  help: board = "..."',
+        ),
+        (
+            '[build]\nboard = "icebreaker"\nclock = "fast"\n',
+            "error[bad-value]: project.toml [build].clock: 'fast' is not one of the known values\n"
+            "  help: did you mean fastest? Known: board, fastest",
         ),
         ("[output]\nfolder = 3\n", "error[bad-value]: project.toml [output].folder: expected text, not 3"),
     ],

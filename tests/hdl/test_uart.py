@@ -12,7 +12,8 @@ pytest.importorskip("amaranth", reason="the Python package amaranth is not insta
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
-from bitkiln.hdl.uart import UartReceiver, UartTransmitter, cycles_per_bit
+from bitkiln.boards.baud import cycles_per_bit
+from bitkiln.hdl.uart import UartReceiver, UartTransmitter
 from bitkiln.ir import ToolError
 
 BIT_CYCLES = 8

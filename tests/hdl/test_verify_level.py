@@ -11,6 +11,8 @@ import torch
 pytest.importorskip("amaranth_boards", reason="the Python package amaranth_boards is not installed")
 
 from bitkiln.boards import HX8K_BREAKOUT, ICEBREAKER, ULX3S_85F
+from bitkiln.boards.baud import cycles_per_bit
+from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.board_top import board_bundle
 from bitkiln.hdl.build import BuildResult, build
 from bitkiln.hdl.host import Device, Inference
@@ -18,7 +20,6 @@ from bitkiln.hdl.ice40_chipdb import ChipDatabase
 from bitkiln.hdl.ice40_extract import Bits, extract
 from bitkiln.hdl.netlist import netlist_design
 from bitkiln.hdl.toolchain import ICEPACK
-from bitkiln.hdl.uart import cycles_per_bit
 from bitkiln.hdl.uart_simulation import UartSimulation
 from bitkiln.hdl.verification import Level
 from bitkiln.hdl.verify_level import QUICK_COMPILE, unpacked, verify_built
@@ -101,6 +102,15 @@ def test_the_netlist_with_multiplier_blocks_is_right(plan: Plan, tmp_path: Path)
     assert found.is_exact, found.findings
     assert (found.images, found.level, found.findings) == (3, Level.NETLIST, "")
     assert found.rtl_latency == found.predicted_latency == dataflow_cycles(plan).latency
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
+def test_a_design_at_the_clock_of_the_pll_is_right(plan: Plan, tmp_path: Path) -> None:
+    board = board_at(ICEBREAKER, 24)
+    found = verify_built(plan, torch.randn(2, 8), board, Level.NETLIST, 2, cache=tmp_path)
+    assert found.is_exact, found.findings
+    assert found.rtl_latency == dataflow_cycles(plan).latency
 
 
 def test_a_level_that_the_family_does_not_have(plan: Plan) -> None:

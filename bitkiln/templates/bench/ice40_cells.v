@@ -77,3 +77,26 @@ endgenerate
     .WR_CLK(WCLK), .WR_EN({16{WE && WCLKE}} & enable), .WR_ADDR(WADDR[7:0]), .WR_DATA(data)
 );
 endmodule
+
+// What a PLL drives is simulated at its own rate: the clock that is given to the design stands for the PLL's output.
+module SB_PLL40_CORE(input REFERENCECLK, RESETB, BYPASS, output PLLOUTCORE, PLLOUTGLOBAL, LOCK);
+parameter FEEDBACK_PATH = "SIMPLE";
+parameter [3:0] DIVR = 0;
+parameter [6:0] DIVF = 0;
+parameter [2:0] DIVQ = 0;
+parameter [2:0] FILTER_RANGE = 0;
+assign PLLOUTCORE = REFERENCECLK;
+assign PLLOUTGLOBAL = REFERENCECLK;
+assign LOCK = RESETB;
+endmodule
+
+module SB_PLL40_PAD(input PACKAGEPIN, RESETB, BYPASS, output PLLOUTCORE, PLLOUTGLOBAL, LOCK);
+parameter FEEDBACK_PATH = "SIMPLE";
+parameter [3:0] DIVR = 0;
+parameter [6:0] DIVF = 0;
+parameter [2:0] DIVQ = 0;
+parameter [2:0] FILTER_RANGE = 0;
+assign PLLOUTCORE = PACKAGEPIN;
+assign PLLOUTGLOBAL = PACKAGEPIN;
+assign LOCK = RESETB;
+endmodule
