@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from pathlib import Path
 
-from bitkiln.ir import Plan, Stage, Stream, to_plain
+from bitkiln.ir import Plan
 
 from .accelerator import Accelerator
 from .bundle import Bundle
+from .plan_summary import plan_summary
 from .stream_design import StreamDesign
 from .toolchain import YOSYS
 
@@ -34,33 +34,3 @@ def generate_rtl(plan: Plan) -> Bundle:
         verilog = (folder / "top.v").read_bytes()
     summary = json.dumps(plan_summary(plan), indent=1, sort_keys=True) + "\n"
     return source.merged(Bundle.of({"top.v": verilog, "plan.json": summary.encode()}))
-
-
-def plan_summary(plan: Plan) -> dict[str, object]:
-    """Return the Plan as plain data, without the weights."""
-    return {
-        "graph": plan.graph.name,
-        "clock_hz": plan.clock_hz,
-        "multipliers": plan.multipliers,
-        "input": {"stream": plan.input_stream, "value": plan.input_value, "order": plan.input_order.tolist()},
-        "output": {"stream": plan.output_stream, "value": plan.output_value, "order": plan.output_order.tolist()},
-        "stages": [_plain_stage(stage) for stage in plan.stages],
-        "streams": [_plain_stream(stream) for stream in plan.streams],
-    }
-
-
-def _plain_stage(stage: Stage) -> dict[str, object]:
-    fields = [field.name for field in dataclasses.fields(stage.unit) if field.repr]  # weights and biases have no repr
-    return {
-        "name": stage.name,
-        "kind": stage.unit.kind,
-        "node": stage.node,
-        "inputs": list(stage.inputs),
-        "outputs": list(stage.outputs),
-        "place": str(stage.loc),
-        "unit": {name: to_plain(getattr(stage.unit, name)) for name in fields},
-    }
-
-
-def _plain_stream(stream: Stream) -> dict[str, object]:
-    return {**to_plain(stream), "beat": to_plain(stream.beat), "bits": stream.beat.width, "is_memory": stream.is_memory}

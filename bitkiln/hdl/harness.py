@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from amaranth.lib import wiring
 
@@ -20,6 +18,7 @@ from bitkiln.ir import fail
 from ._artefacts import built, default_cache_folder
 from .bundle import Bundle
 from .flow import ALWAYS, DRAIN_CYCLES, RESET_CYCLES, Flow
+from .rendering import rendered
 from .stream_design import StreamDesign
 from .toolchain import CXX, YOSYS
 from .trace import Beats, Outcome, Progress, Trace, failure
@@ -126,18 +125,6 @@ def _driver(design: StreamDesign) -> str:
         "drain_cycles": DRAIN_CYCLES,
     }
     return rendered("bench/cxxrtl_driver.cpp.j2", values)
-
-
-def rendered(template: str, values: Mapping[str, object]) -> str:
-    """Return a template of ours with its values; one that it does not get is an error."""
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("bitkiln", "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return templates.get_template(template).render(values)
 
 
 def cxxrtl_headers() -> Path:

@@ -15,7 +15,8 @@ from amaranth.back import rtlil
 from ._artefacts import built, default_cache_folder
 from .board_top import HostedAccelerator
 from .bundle import Bundle
-from .harness import CXX_ARGUMENTS, CXX_FLAGS, cxxrtl_headers, rendered
+from .harness import CXX_ARGUMENTS, CXX_FLAGS, cxxrtl_headers
+from .rendering import rendered
 from .toolchain import CXX, YOSYS
 
 READ_BYTES = 1 << 16

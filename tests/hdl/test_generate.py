@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
 
-from bitkiln.hdl.generate import generate_rtl, plan_summary
+from bitkiln.hdl.generate import generate_rtl
+from bitkiln.hdl.plan_summary import plan_summary
 from bitkiln.ir import Plan, load_graph
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.queues import size_queues
