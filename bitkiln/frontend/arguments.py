@@ -148,22 +148,33 @@ def _simulate(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 
 def _generate(verbs: Verbs) -> None:  # type: ignore[valid-type]
-    verb = _verb(verbs, "generate", "write the accelerator's Verilog", "bitkiln generate rtl small.graph -o rtl")
-    verb.add_argument("backend", choices=("rtl",), help="what to generate")
+    verb = _verb(
+        verbs,
+        "generate",
+        "write the accelerator's Verilog, or an HLS project in C++",
+        "bitkiln generate hls small.graph --data digits -o hls",
+    )
+    verb.add_argument("backend", choices=("rtl", "hls"), help="what to generate")
     _plan_arguments(verb)
     verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
+    verb.add_argument("--force", action="store_true", help="replace the folder even if it holds something else")
+    _hls_arguments(verb)
+    verb.add_argument("--data", metavar="FORMAT[:PATH]", help="images of an HLS test bench; else they are drawn")
+    verb.add_argument("--images", type=int, default=10, help="how many of them (default: 10)")
 
 
 def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb = _verb(
         verbs,
         "verify",
-        "run the RTL on test images against golden model and prediction",
+        "run the RTL on test images against golden model and prediction, or the HLS C++ against the golden model",
         "bitkiln verify small.graph --data digits --images 20 --simulator cocotb",
     )
     verb.add_argument("graph", type=Path, nargs="?", help="quantised graph file")
     _folding_arguments(verb)
     _data_argument(verb, required=False)
+    verb.add_argument("--backend", choices=("rtl", "hls"), default="rtl", help="what is verified (default: rtl)")
+    _hls_arguments(verb)
     verb.add_argument("--random", type=int, metavar="N", help="verify N random networks over all units instead")
     verb.add_argument("--jobs", type=int, metavar="J", help="processes for random networks (default: one a core)")
     verb.add_argument(
@@ -241,6 +252,19 @@ def _list(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb = _verb(verbs, "list", "list what there is", "bitkiln list boards")
     things = ("ops", "passes", "units", "boards", "tools", "accelerators", "technologies")
     verb.add_argument("what", choices=things, help="what to list")
+
+
+def _hls_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--dialect", choices=("vitis", "catapult"), default="vitis", help="HLS tool (default: vitis)")
+    verb.add_argument(
+        "--ap-types",
+        type=Path,
+        nargs="?",
+        const=Path("found"),
+        metavar="PATH",
+        help="folder of ap_int.h (Catapult: ac_int.h) for C simulation; without PATH it is looked for; else our own",
+    )
+    verb.add_argument("--part", default="xc7z020clg400-1", help="AMD part of the HLS project (default: a Zynq-7020)")
 
 
 def _data_argument(verb: argparse.ArgumentParser, required: bool = True) -> None:

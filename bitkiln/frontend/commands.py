@@ -35,6 +35,7 @@ from bitkiln.sim.technologies import find_technology
 from .board_plan import board_plan
 from .datasets import check_shape, read_dataset
 from .graph_drawing import draw_graph
+from .hls_commands import generate_hls, verify_hls_command
 from .import_model import import_counting
 from .layer_table import layer_table
 from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
@@ -198,11 +199,13 @@ def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def generate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """The accelerator's Verilog and RTLIL in a folder."""
+    """The accelerator's Verilog and RTLIL, or its HLS project, in a folder."""
+    if arguments.backend == "hls":
+        return generate_hls(arguments, terminal, plan_from(arguments))
     from bitkiln.hdl.generate import generate_rtl  # noqa: PLC0415  # the base install has no amaranth
 
     bundle = generate_rtl(plan_from(arguments))
-    folder = bundle.write(arguments.output)
+    folder = bundle.write(arguments.output, force=arguments.force)
     files = {name: len(bundle[name]) for name in bundle.paths}
     lines = [f"{folder / name}  {size:,} bytes" for name, size in files.items()]
     terminal.result({"folder": str(folder), "files": files, "digest": bundle.digest()}, *lines)
@@ -210,17 +213,19 @@ def generate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """The RTL against golden model and prediction."""
+    """The RTL against golden model and prediction, or the HLS C++ against the golden model."""
     if arguments.random is not None:
         return 0 if verify_random_command(arguments, terminal) else FALLS_SHORT
-    from bitkiln.hdl.verify import verify_plan  # noqa: PLC0415
-
     if arguments.graph is None or arguments.data is None:
         raise fail("bad-value", "verify takes a graph file and --data", hint="or --random N, and neither of them")
     if arguments.level != Level.RTL.value or arguments.bitstream:
         from .on_board import verify_below_rtl  # noqa: PLC0415  # it imports this module
 
         return verify_below_rtl(arguments, terminal)
+    if arguments.backend == "hls":
+        return verify_hls_command(arguments, terminal, plan_from(arguments))
+    from bitkiln.hdl.verify import verify_plan  # noqa: PLC0415
+
     simulator = RtlSimulator(arguments.simulator)
     options = VerifyOptions(arguments.images, simulator, not arguments.no_back_pressure, arguments.seed)
     plan, data = plan_from(arguments), read_dataset(arguments.data)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 from torch import nn
 
+from bitkiln.hdl.hls.kernels import check_kernels
 from bitkiln.ir import Diagnostic, Graph, Node, ToolError, fail, is_quantised
 from bitkiln.passes import check_quantisable
 from bitkiln.passes.schedule import PlanOptions, schedule
@@ -90,7 +91,10 @@ def _check_rtl(graph: Graph) -> None:
 
 
 def _check_hls(graph: Graph) -> None:
-    raise fail("no-backend", "there is no HLS backend yet; `bitkiln generate` writes RTL")
+    """As RTL: both are made of the same units; and a planned graph's units must have kernels."""
+    _check_rtl(graph)
+    if is_quantised(graph):
+        check_kernels(schedule(graph, PlanOptions()))
 
 
 _VALUE = re.compile(r"%([A-Za-z0-9_.\-]*[A-Za-z0-9_\-])")

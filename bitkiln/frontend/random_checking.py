@@ -1,12 +1,14 @@
-"""`bitkiln verify --random N`: random networks through the RTL, failing ones as programs."""
+"""`bitkiln verify --random N`: random networks through the RTL or the HLS C++, failing ones as programs."""
 
 from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 
 from bitkiln.ir import fail
 
+from .hls_commands import hls_options
 from .terminal import Terminal, table
 
 MOST_NETWORKS = 1_000_000
@@ -17,7 +19,8 @@ NETWORKS_A_JOB = 16
 
 def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> bool:
     """Verify as many networks as asked for; write a program for each that fails. Return whether none does."""
-    from bitkiln.hdl.random_verify import verify_random  # noqa: PLC0415
+    from bitkiln.hdl.hls.verify import CHECKER, check_hls_network  # noqa: PLC0415
+    from bitkiln.hdl.random_verify import RTL_CHECKER, verify_random  # noqa: PLC0415
     from bitkiln.hdl.workers import available_cores  # noqa: PLC0415
 
     networks: int = arguments.random
@@ -28,6 +31,9 @@ def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> 
         raise fail("bad-value", f"--jobs must be between 1 and {MOST_JOBS}, not {jobs}")
     if arguments.graph or arguments.data:
         raise fail("bad-value", "--random makes its own networks and images", hint="leave the graph and --data out")
+    check, checker = None, RTL_CHECKER
+    if arguments.backend == "hls":
+        check, checker = partial(check_hls_network, options=hls_options(arguments)), CHECKER
     start = time.monotonic()
     with terminal.step("verify"):
         found = verify_random(
@@ -35,6 +41,8 @@ def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> 
             arguments.seed,
             jobs,
             lambda done: terminal.progress(f"{done} of {networks} networks", done / networks),
+            check,
+            checker,
         )
     seconds = time.monotonic() - start
     files: list[str] = []

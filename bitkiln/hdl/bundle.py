@@ -61,14 +61,15 @@ class Bundle:
             total.update(len(content).to_bytes(8, "little") + content)
         return total.hexdigest()
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: Path, *, force: bool = False) -> Path:
         """Write the files and their list of digests as the whole content of `folder`; return `folder`.
 
-        The folder is written whole or stays as it was. An older bundle there is replaced; anything else is
-        not: `not-a-bundle`. Raises `cannot-write` when the disk refuses.
+        The folder is written whole or stays as it was. An older bundle there is replaced; anything else only with
+        `force`, and never a folder in which we are or the user is at home: `not-a-bundle`. Raises `cannot-write` when
+        the disk refuses.
         """
         folder = folder.absolute()
-        _check_replaceable(folder)
+        _check_replaceable(folder, force)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
@@ -116,12 +117,19 @@ def _swap(folder: Path, new: Path, old: Path) -> None:
         raise
 
 
-def _check_replaceable(folder: Path) -> None:
-    """Never delete what we did not write: somebody may name their home folder as the output."""
+def _check_replaceable(folder: Path, force: bool) -> None:
+    """Do not delete what we did not write: somebody may name their home folder as the output."""
     is_ours = (folder / MANIFEST).is_file()
-    if not is_ours and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if is_ours or is_empty:
+        return
+    if not force:
         message = f"{folder} is not replaced: it holds files that do not come from bitkiln"
         raise fail("not-a-bundle", message, hint="name a new or an empty folder")
+    for place, what in ((Path.cwd(), "the working directory"), (Path.home(), "your home folder")):
+        if place.resolve().is_relative_to(folder.resolve()):
+            message = f"{folder} is not replaced: {what} lies in it"
+            raise fail("not-a-bundle", message, hint="name a new or an empty folder")
 
 
 def _check_path(path: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
-import torch
-
-from bitkiln.ir import Graph, Int, ToolError
+from bitkiln.ir import ToolError
 
 from .bundle import Bundle
+from .golden_codes import drawn_samples
 from .random_coverage import coverage, features
 from .random_network import End, RandomNetwork
 from .random_plan import random_plan
@@ -42,6 +42,7 @@ class Finding:
 
 
 Check = Callable[[RandomNetwork], Finding]
+RTL_CHECKER = "bitkiln.hdl.random_verify.check_network"
 
 
 @dataclass(frozen=True)
@@ -57,21 +58,29 @@ class RandomVerification:
     failing: tuple[Finding, ...]
     coverage: Mapping[str, int]
     cycles: int
+    checker: str = RTL_CHECKER
 
     def files(self) -> Bundle:
         """Return a program for each failing network that shows the failure again."""
-        return Bundle.of({f"failing_{found.network.seed}.py": program(found).encode() for found in self.failing})
+        programs = {found.network.seed: program(found, self.checker) for found in self.failing}
+        return Bundle.of({f"failing_{seed}.py": text.encode() for seed, text in programs.items()})
 
 
 def verify_random(
-    networks: int, seed: int, jobs: int = 1, on_network: Callable[[int], None] = lambda done: None
+    networks: int,
+    seed: int,
+    jobs: int = 1,
+    on_network: Callable[[int], None] = lambda done: None,
+    check: Check | None = None,
+    checker: str = RTL_CHECKER,
 ) -> RandomVerification:
     """Verify the networks of the seeds `seed` to `seed + networks - 1` in `jobs` processes.
 
-    Same networks and seed, same result, whatever the jobs.
+    Same networks and seed, same result, whatever the jobs. `check` is the function that `checker` names (the RTL's
+    without it); it can be pickled.
     """
     found, failing = [], []
-    for one, shrunken in ordered_results(_checked, range(seed, seed + networks), jobs):
+    for one, shrunken in ordered_results(partial(_checked, check=check), range(seed, seed + networks), jobs):
         found.append(one)
         failing += [shrunken] if shrunken else []
         on_network(len(found))
@@ -82,13 +91,14 @@ def verify_random(
         tuple(failing),
         coverage(one.features for one in found),
         sum(one.cycles for one in found),
+        checker,
     )
 
 
-def _checked(seed: int) -> tuple[Finding, Finding | None]:
+def _checked(seed: int, check: Check | None) -> tuple[Finding, Finding | None]:
     """What the network of this seed showed, and the shrunk one if it failed."""
-    found = check_network(RandomNetwork.drawn(seed))
-    return found, None if found.is_exact else shrunk(found)
+    found = (check or check_network)(RandomNetwork.drawn(seed))
+    return found, None if found.is_exact else shrunk(found, check)
 
 
 def check_network(network: RandomNetwork) -> Finding:
@@ -100,7 +110,7 @@ def check_network(network: RandomNetwork) -> Finding:
     options = VerifyOptions(IMAGES, RtlSimulator.AMARANTH, seed=network.seed % 1000 + 1)
     used = features(network, plan)
     try:
-        found: Verification = verify_plan(plan, _samples(plan.graph, network.seed), options)
+        found: Verification = verify_plan(plan, drawn_samples(plan.graph, IMAGES, network.seed), options)
     except ToolError as error:
         if not SIMULATION_ERRORS.issuperset(item.slug for item in error.diagnostics):
             raise
@@ -124,17 +134,21 @@ def shrunk(found: Finding, check: Check | None = None) -> Finding:
             return found
 
 
-def program(found: Finding) -> str:
-    """Return a Python program that checks the network and fails as long as it does."""
+def program(found: Finding, checker: str = RTL_CHECKER) -> str:
+    """Return a Python program that checks the network by a function, and fails as long as it does."""
+    module, _, name = checker.rpartition(".")
     why = "\n".join(f"# {line}" for line in found.findings.splitlines())
     return (
-        '"""A random network whose RTL differs from the golden model or from the predicted cycles."""\n\n'
+        '"""A random network whose hardware differs from the golden model or from the predicted cycles."""\n\n'
         "from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind\n"
-        "from bitkiln.hdl.random_verify import check_network\n"
-        "from bitkiln.ir.units import DspBlock, Storage\n\n"
+        f"from {module} import {name}
+"
+        "from bitkiln.ir.units import DspBlock, Storage
+
+"
         f"NETWORK = {source(found.network)}\n\n"
         f"{why}\n"
-        "found = check_network(NETWORK)\n"
+        f"found = {name}(NETWORK)\n"
         "raise SystemExit(0 if found.is_exact else found.findings)\n"
     )
 
@@ -175,10 +189,3 @@ def _simpler(network: RandomNetwork) -> Iterator[RandomNetwork]:
 
 def _smaller(size: int) -> tuple[int, ...]:
     return (size // 2, size - 1) if size > 1 else ()
-
-
-def _samples(graph: Graph, seed: int) -> torch.Tensor:
-    type_ = graph.inputs[0].type
-    assert isinstance(type_.number, Int)
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(type_.number.lo, type_.number.hi + 1, (IMAGES, *type_.shape[1:]), generator=generator)

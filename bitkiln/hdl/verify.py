@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from bitkiln.ir import Graph, Plan, evaluate, fail, prune_dead
+from bitkiln.ir import Plan
 from bitkiln.sim.dataflow import DataflowCycles, dataflow_cycles
 from bitkiln.sim.image_cycles import depends_on_codes, image_output_cycles
 
@@ -22,10 +20,13 @@ from .beats import Codes, pack_inputs, pack_outputs
 from .bench import CocotbSimulation, Simulator
 from .compare import compare
 from .flow import ALWAYS, Flow
+from .golden_codes import golden_codes, too_few
 from .harness import CompiledSimulation
 from .trace import Trace
 from .verification import RtlSimulator, Verification, VerifyOptions
 from .weights import weights_of
+
+__all__ = ["golden_codes", "too_few", "verify_plan"]
 
 Simulation = CompiledSimulation | CocotbSimulation | AmaranthSimulation
 
@@ -72,33 +73,11 @@ def verify_plan(
     )
 
 
-def too_few(samples: Tensor, images: int) -> None:
-    """Raise `too-few-samples` if there are fewer than are to be verified."""
-    if len(samples) < images:
-        message = f"{images} images are to be verified, but there are only {len(samples)} test samples"
-        raise fail("too-few-samples", message, hint=f"at most images = {len(samples)}")
-
-
 def _expected_cycles(plan: Plan, codes: Codes, predicted: DataflowCycles) -> Codes:
     """When each output beat should come; by the images themselves where units skip zeros in them."""
     if depends_on_codes(plan):
         return image_output_cycles(plan, codes[:, plan.input_order])
     return predicted.output_cycles(len(codes))
-
-
-def golden_codes(plan: Plan, samples: Tensor, batch: int = 256) -> tuple[Codes, Codes]:
-    """Return the codes that go in and the codes that must come out, both [images, elements] in the graph's order."""
-    graph = prune_dead(replace(plan.graph, outputs=(plan.input_value, plan.output_value)))
-    given, results = zip(
-        *(_evaluated(graph, samples[i : i + batch]) for i in range(0, len(samples), batch)), strict=True
-    )
-    return np.concatenate(given), np.concatenate(results)
-
-
-def _evaluated(graph: Graph, samples: Tensor) -> tuple[Codes, Codes]:
-    with torch.no_grad():
-        given, result = (value.reshape(len(samples), -1).to(torch.int64) for value in evaluate(graph, samples))
-    return given.numpy(), result.numpy()
 
 
 def _simulation(plan: Plan, simulator: RtlSimulator, cache_folder: Path | None, run_folder: Path) -> Simulation:

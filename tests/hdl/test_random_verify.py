@@ -113,7 +113,7 @@ def test_failing_networks_are_shrunk_and_written(monkeypatch: pytest.MonkeyPatch
 def test_written_program(tmp_path: Path) -> None:
     text = program(Finding(NETWORK, 1, 0, "12 output beats: 1 wrong\n  beat 3"))
     assert text == (
-        '"""A random network whose RTL differs from the golden model or from the predicted cycles."""\n\n'
+        '"""A random network whose hardware differs from the golden model or from the predicted cycles."""\n\n'
         "from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind\n"
         "from bitkiln.hdl.random_verify import check_network\n"
         "from bitkiln.ir.units import DspBlock, Storage\n\n"

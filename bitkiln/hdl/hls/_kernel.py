@@ -95,9 +95,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def _wrapped(numbers: list[int]) -> str:
     """The numbers in lines of so many that most of them fit."""
     a_line = max(1, LINE // (2 + max(len(str(number)) for number in numbers)))
-    return "".join(
-        f"    {', '.join(map(str, numbers[n : n + a_line]))},\n" for n in range(0, len(numbers), a_line)
-    )
+    return "".join(f"    {', '.join(map(str, numbers[n : n + a_line]))},\n" for n in range(0, len(numbers), a_line))
 
 
 def _built_in(values: NDArray[np.int64] | NDArray[np.uint64]) -> str:

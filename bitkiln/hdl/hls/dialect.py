@@ -35,17 +35,19 @@ class Dialect(Enum):
         """Where the headers may be: the tool's own installation, and hls4ml's copy of them."""
         match self:
             case Dialect.VITIS:
-                variables, inside = ("XILINX_HLS", "XILINX_VITIS"), "templates/vivado/ap_types"
+                return (*_installed("XILINX_HLS", "include"), *_in_hls4ml("vivado/ap_types"))
             case Dialect.CATAPULT:
-                variables, inside = ("MGC_HOME",), "templates/catapult/ac_types/include"
-        found = [Path(os.environ[name]) / _INCLUDE[self] for name in variables if os.environ.get(name)]
-        package = importlib.util.find_spec("hls4ml")
-        if package and package.origin:
-            found.append(Path(package.origin).parent / inside)
-        return tuple(found)
+                return (*_installed("MGC_HOME", "shared/include"), *_in_hls4ml("catapult/ac_types/include"))
 
 
-_INCLUDE = {Dialect.VITIS: Path("include"), Dialect.CATAPULT: Path("shared/include")}
+def _installed(variable: str, folder: str) -> tuple[Path, ...]:
+    home = os.environ.get(variable, "")
+    return (Path(home) / folder,) if home else ()
+
+
+def _in_hls4ml(folder: str) -> tuple[Path, ...]:
+    package = importlib.util.find_spec("hls4ml")
+    return (Path(package.origin).parent / "templates" / folder,) if package and package.origin else ()
 
 
 def checked_types(dialect: Dialect, folder: Path) -> Path:

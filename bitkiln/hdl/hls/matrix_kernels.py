@@ -1,4 +1,4 @@
-"""Kernels of the matrix-vector units: how a product is written for each kind of weights, and how a sum becomes a code."""
+"""Kernels of the matrix-vector units: how products are written for each kind of weights, and how sums become codes."""
 
 from __future__ import annotations
 
@@ -148,8 +148,8 @@ def _fetch(input_type: str, replays: bool) -> list[str]:
 
 def _declarations(unit: MatrixVector, ports: Ports, replays: bool) -> list[str]:
     weights = f"{ports.name}_weights"
-    is_block = unit.storage is Storage.BLOCK
-    lines = [f"HLS_PARTITION_DIM({weights}, 2)", f"{'HLS_BLOCK_MEMORY' if is_block else 'HLS_LUT_MEMORY'}({weights})"]
+    memory = "HLS_LUT_MEMORY" if unit.storage is Storage.LUT else "HLS_BLOCK_MEMORY"
+    lines = [f"HLS_PARTITION_DIM({weights}, 2)", f"{memory}({weights})"]
     start = " = {}" if unit.column_folds == 1 else ""  # a register; a memory would be cleared element by element
     return [f"{ports.inputs[0]} vector[{unit.column_folds}]{start};", *lines] if replays else lines
 
@@ -180,7 +180,7 @@ def _term(unit: MatrixVector, name: str) -> list[str]:
             rest = f"{term}(-x.lane[s])" if not is_ternary else f"{weight} == 0 ? {term}(0) : {term}(-x.lane[s])"
             return [f"sum += {weight} == 1 ? {term}(x.lane[s]) : {rest};"]
         case Products.SHIFT:
-            term = number(unit.input_bits + int(np.abs(unit.weights).max()).bit_length() + 1, True)
+            term = number(unit.input_bits + unit.largest_weight.bit_length() + 1, True)
             return [f"sum += power_product<{term}, {unit.exponent_bits}>(x.lane[s], {weight});"]
         case Products.SELECT:
             term = number(unit.weight_bits + 1, True)
@@ -214,7 +214,7 @@ def _starts(unit: MatrixVector, name: str) -> Table:
 
 
 def _result(unit: MatrixVector, ports: Ports) -> tuple[str, tuple[Constant, ...]]:
-    """The function that makes the output beat of the accumulators, and the constants that it reads for each row fold."""
+    """The function that makes an output beat of the accumulators, and the constants that it reads for a row fold."""
     constants = RowConstants(ports.name, unit.pe)
     if unit.thresholds:
         lines = compared("accumulator[p]", unit.thresholds, unit.outputs[0], constants)

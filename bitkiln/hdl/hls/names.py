@@ -6,20 +6,21 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-# The keywords of C++20 with the alternative tokens, macros that every C++ library defines, and what the generated code uses
-# itself.
+# The keywords of C++20 with the alternative tokens, macros that every C++ library defines, and what the generated code
+# uses itself.
 _KEYWORDS = """
-    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class compl
-    concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do
-    double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
-    new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires return
-    short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef
-    typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t
+    class compl concept const consteval constexpr constinit const_cast continue co_await co_return co_yield
+    decltype default delete do double dynamic_cast else enum explicit export extern false float for friend
+    goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private
+    protected public register reinterpret_cast requires return short signed sizeof static static_assert
+    static_cast struct switch template this thread_local throw true try typedef typeid typename union unsigned
+    using virtual void volatile wchar_t while xor xor_eq
 """
 _MACROS = "NULL EOF assert errno stdin stdout stderr linux unix"
 _OURS = """
-    ap_axiu ap_int ap_uint axis_word beat clamped csim hls image images input input_word kernels main make_axis_word output
-    output_word power_product read_image std unpack within words_for write_result
+    ap_axiu ap_int ap_uint axis_word beat clamped csim hls image images input input_word kernels main
+    make_axis_word output output_word power_product read_image std unpack within words_for write_result
 """
 RESERVED = frozenset((_KEYWORDS + _MACROS + _OURS).split())
 

@@ -20,7 +20,7 @@ from ._kernel import Kernel, Ports, beat_type
 from .dialect import Dialect
 from .kernels import check_kernels, kernel_of
 from .names import identifiers
-from .port import Port
+from .port import Port, Words
 
 PART = "xc7z020clg400-1"
 STANDARD = "-std=c++17"
@@ -30,7 +30,7 @@ BIG_WEIGHTS = 4096
 """Matrices of so many weights are also stored as .npy."""
 
 PIPELINE_PLACES = 16
-"""More places than the Plan has behind a fork: what a tool's pipelines may hold back in the branches that meet again."""
+"""More places behind a fork than the Plan has: what a tool's pipelines may hold back in branches that meet again."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,11 @@ class HlsOptions:
     part: str = PART
 
 
+DEFAULT_OPTIONS = HlsOptions()
+
+
 @dataclass(frozen=True, eq=False)
-class TestImages:
+class BenchImages:
     """What the test bench streams: codes that go in, codes that must come out, both [images, elements] in the graph's
     order, and a line on where they come from.
     """
@@ -67,9 +70,7 @@ class _Names:
         top = f"{plan.graph.name}_top"
         stages, streams = [stage.name for stage in plan.stages], [stream.name for stream in plan.streams]
         found = identifiers([top, *stages], streams)
-        return cls(
-            plan, found[top], {name: found[name] for name in stages}, {name: found[name] for name in streams}
-        )
+        return cls(plan, found[top], {name: found[name] for name in stages}, {name: found[name] for name in streams})
 
     def to_json(self) -> bytes:
         """The C++ name of every name of the plan, and which of them had to be changed."""
@@ -78,7 +79,7 @@ class _Names:
         return (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode()
 
 
-def hls_bundle(plan: Plan, options: HlsOptions = HlsOptions(), images: TestImages | None = None) -> Bundle:
+def hls_bundle(plan: Plan, options: HlsOptions = DEFAULT_OPTIONS, images: BenchImages | None = None) -> Bundle:
     """Return the HLS project of `plan`; the same arguments give the same bytes.
 
     With `images` it has a test bench. Raises ToolError `no-kernel`.
@@ -202,7 +203,7 @@ def _scripts(plan: Plan, names: _Names, options: HlsOptions) -> dict[str, str]:
     return files
 
 
-def _rows(words: NDArray[np.uint64]) -> list[str]:
+def _rows(words: Words) -> list[str]:
     return [", ".join(map(hex, row)) for row in words.tolist()]
 
 

@@ -15,7 +15,7 @@ from bitkiln.ir import Plan, fail
 
 from .dialect import Dialect, found_types
 from .port import Port
-from .project import FLAGS, STANDARD, HlsOptions, hls_bundle, top_name
+from .project import DEFAULT_OPTIONS, FLAGS, STANDARD, HlsOptions, hls_bundle, top_name
 
 Codes = NDArray[np.int64]
 
@@ -34,7 +34,7 @@ class HlsSimulation:
     def __init__(
         self,
         plan: Plan,
-        options: HlsOptions = HlsOptions(),
+        options: HlsOptions = DEFAULT_OPTIONS,
         *,
         cache_folder: Path | None = None,
         cxx_flags: tuple[str, ...] = FLAGS,
@@ -60,8 +60,8 @@ class HlsSimulation:
         return found
 
 
-def simulate_hls(plan: Plan, codes: Codes, options: HlsOptions = HlsOptions()) -> Codes:
-    """Return what the plan's HLS C++ gives for `codes` [images, elements] in the graph's order, compiled and run here."""
+def simulate_hls(plan: Plan, codes: Codes, options: HlsOptions = DEFAULT_OPTIONS) -> Codes:
+    """Compile the plan's HLS C++ and return what it gives for `codes`, both [images, elements] in the graph's order."""
     return HlsSimulation(plan, options).run(codes)
 
 

@@ -87,7 +87,9 @@ def threshold(unit: ThresholdStream, ports: Ports) -> Kernel:
     lines = compared(value, unit.thresholds, unit.output, constants)
     rounds = len(unit.thresholds.values) // unit.input.lanes
     row = f"const int row = i % {rounds};" if rounds > 1 else "const int row = 0;"
-    summary = (f"{count(unit.beats, 'beat')} of {unit.input} against {count(unit.thresholds.count, 'threshold')} a row",)
+    summary = (
+        f"{count(unit.beats, 'beat')} of {unit.input} against {count(unit.thresholds.count, 'threshold')} a row",
+    )
     reads = [row, *constants.declarations]
     return _lanes(ports, unit.beats, unit.output, lines, summary, reads, tuple(constants.tables))
 
