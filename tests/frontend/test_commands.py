@@ -177,6 +177,47 @@ def test_generate(tiny: Tiny, bitkiln: Run, tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
+def test_generate_hls(tiny: Tiny, bitkiln: Run, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("keep")
+    command = ("generate", "hls", tiny.graph, "--data", "digits", "--images", "3", "-o", mine)
+    assert bitkiln(*command) == Outcome(
+        2,
+        "",
+        f"error[not-a-bundle]: {mine} is not replaced: it holds files that do not come from bitkiln\n"
+        "  help: name a new or an empty folder\n",
+    )
+    assert [file.name for file in mine.iterdir()] == ["notes.txt"]
+    found = result(bitkiln(*command, "--force", "--json"))
+    (top,) = (mine / "src").glob("*_top.cpp")
+    assert found["files"][f"src/{top.name}"] == top.stat().st_size
+    assert "constexpr int IMAGES = 3;" in (mine / "tb" / "images.h").read_text()
+    assert not (mine / "notes.txt").exists()
+
+
+def test_generate_hls_with_types_that_are_none(tiny: Tiny, bitkiln: Run, tmp_path: Path) -> None:
+    command = ("generate", "hls", tiny.graph, "-o", tmp_path / "hls", "--ap-types", tmp_path)
+    assert bitkiln(*command) == Outcome(
+        2,
+        "",
+        f"error[no-ap-types]: {tmp_path} does not hold ap_int.h and hls_stream.h\n"
+        "  help: name the folder that holds ap_int.h and hls_stream.h, e.g. that of the hls4ml 1.3.0 wheel\n",
+    )
+    assert not (tmp_path / "hls").exists()
+
+
+@pytest.mark.tools("c++")
+def test_verify_hls(tiny: Tiny, bitkiln: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("amaranth", reason='random networks need pip install "bitkiln[rtl]"')
+    command = ("verify", tiny.graph, "--backend", "hls", "--data", "digits", "--images", "50")
+    found = result(bitkiln(*command, "--json"))
+    assert (found["images"], found["codes"], found["mismatches"]) == (50, 500, 0)
+    assert bitkiln(*command).out == ("50 images in C simulation (vitis, our own types): 0 of 500 codes are wrong\n")
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    assert bitkiln(*command).code == 2
+
+
 @pytest.mark.tools("yosys", "c++")
 def test_verify(tiny: Tiny, bitkiln: Run) -> None:
     pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')

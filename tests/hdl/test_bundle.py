@@ -75,6 +75,28 @@ def test_a_folder_of_the_user_is_not_replaced(tmp_path: Path) -> None:
     assert content(tmp_path) == {"thesis.tex": b"years of work"}
 
 
+def test_a_folder_of_the_user_is_replaced_by_force(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "draft").write_text("")
+    folder = Bundle.of({"a": b"1"}).write(tmp_path / "out", force=True)
+    assert set(content(folder)) == {"a", "bundle.sha256"}
+
+
+@pytest.mark.parametrize("inside", ["", "work/here"])
+def test_where_one_works_is_not_replaced_even_by_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    (tmp_path / "work" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / inside)
+    with pytest.raises(ToolError) as caught:
+        Bundle.of({"a": b"1"}).write(tmp_path, force=True)
+    assert str(caught.value) == (
+        f"error[not-a-bundle]: {tmp_path} is not replaced: the working directory lies in it\n"
+        "  help: name a new or an empty folder"
+    )
+    assert (tmp_path / "work" / "here").is_dir()
+
+
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     assert Bundle.read(Bundle.of(FILES).write(tmp_path)) == Bundle.of(FILES)
 
