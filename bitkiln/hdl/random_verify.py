@@ -141,11 +141,8 @@ def program(found: Finding, checker: str = RTL_CHECKER) -> str:
     return (
         '"""A random network whose hardware differs from the golden model or from the predicted cycles."""\n\n'
         "from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind\n"
-        f"from {module} import {name}
-"
-        "from bitkiln.ir.units import DspBlock, Storage
-
-"
+        f"from {module} import {name}\n"
+        "from bitkiln.ir.units import DspBlock, Storage\n\n"
         f"NETWORK = {source(found.network)}\n\n"
         f"{why}\n"
         f"found = {name}(NETWORK)\n"
