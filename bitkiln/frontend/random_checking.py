@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bitkiln.ir import fail
 
 from .hls_commands import hls_options
 from .terminal import Terminal, table
+
+if TYPE_CHECKING:  # the base install has no amaranth
+    from bitkiln.hdl.random_verify import Check
 
 MOST_NETWORKS = 1_000_000
 MOST_JOBS = 256
@@ -19,8 +23,7 @@ NETWORKS_A_JOB = 16
 
 def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> bool:
     """Verify as many networks as asked for; write a program for each that fails. Return whether none does."""
-    from bitkiln.hdl.hls.verify import CHECKER, check_hls_network  # noqa: PLC0415
-    from bitkiln.hdl.random_verify import RTL_CHECKER, verify_random  # noqa: PLC0415
+    from bitkiln.hdl.random_verify import verify_random  # noqa: PLC0415
     from bitkiln.hdl.workers import available_cores  # noqa: PLC0415
 
     networks: int = arguments.random
@@ -31,9 +34,7 @@ def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> 
         raise fail("bad-value", f"--jobs must be between 1 and {MOST_JOBS}, not {jobs}")
     if arguments.graph or arguments.data:
         raise fail("bad-value", "--random makes its own networks and images", hint="leave the graph and --data out")
-    check, checker = None, RTL_CHECKER
-    if arguments.backend == "hls":
-        check, checker = partial(check_hls_network, options=hls_options(arguments)), CHECKER
+    check, checker = _check(arguments)
     start = time.monotonic()
     with terminal.step("verify"):
         found = verify_random(
@@ -70,3 +71,13 @@ def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> 
         f"not used by any: {', '.join(unused)}" if unused else "everything that there is was used",
     )
     return not files
+
+
+def _check(arguments: argparse.Namespace) -> tuple[Check, str]:
+    """What checks a network, and its name."""
+    from bitkiln.hdl.hls.verify import CHECKER, check_hls_network  # noqa: PLC0415
+    from bitkiln.hdl.random_verify import RTL_CHECKER, check_network  # noqa: PLC0415
+
+    if arguments.backend == "hls":
+        return partial(check_hls_network, options=hls_options(arguments)), CHECKER
+    return check_network, RTL_CHECKER
