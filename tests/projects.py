@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from bitkiln.boards import BOARDS
+from bitkiln.boards import BOARDS, VENDOR_BOARDS
 from bitkiln.cli import main
 from bitkiln.frontend.datasets import DataFormat, DataSpec, load_dataset
 from bitkiln.frontend.model_reference import load_model
 from bitkiln.frontend.state import save_state
 
-BOARD_NAMES = ", ".join(sorted(board.name for board in BOARDS))
+BOARD_NAMES = ", ".join(sorted(board.name for board in (*BOARDS, *VENDOR_BOARDS)))
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits"
 
 TINY_MODEL = """\

@@ -224,7 +224,7 @@ def test_imported_packages_are_declared() -> None:
     extras = _distributions([line for lines in project["optional-dependencies"].values() for line in lines])
     found = {item.module.split(".")[0] for source in sources() for item in imports(source) if not item.level}
     modules = found - sys.stdlib_module_names - {"bitkiln"}
-    renamed = {"sklearn": "scikit-learn", "cocotb_tools": "cocotb", "google": "protobuf"}
+    renamed = {"sklearn": "scikit-learn", "cocotb_tools": "cocotb", "cocotbext": "cocotbext-axi", "google": "protobuf"}
     third_party = {renamed.get(module, module.replace("_", "-")) for module in modules}
     assert sorted(third_party - base - extras) == []
     assert sorted(base - third_party) == []

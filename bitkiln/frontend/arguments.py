@@ -151,16 +151,19 @@ def _generate(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb = _verb(
         verbs,
         "generate",
-        "write the accelerator's Verilog, or an HLS project in C++",
+        "write the accelerator's Verilog, an HLS project in C++, or a block with AXI ports",
         "bitkiln generate hls small.graph --data digits -o hls",
     )
-    verb.add_argument("backend", choices=("rtl", "hls"), help="what to generate")
+    verb.add_argument(
+        "backend", choices=("rtl", "hls", "ip"), help="what to generate: RTL, C++, or a block with AXI ports for Vivado"
+    )
     _plan_arguments(verb)
     verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
     verb.add_argument("--force", action="store_true", help="replace the folder even if it holds something else")
     _hls_arguments(verb)
-    verb.add_argument("--data", metavar="FORMAT[:PATH]", help="images of an HLS test bench; else they are drawn")
+    verb.add_argument("--data", metavar="FORMAT[:PATH]", help="images of a test bench or host program; else drawn")
     verb.add_argument("--images", type=int, default=10, help="how many of them (default: 10)")
+    verb.add_argument("--board", help="ip: also a Vivado project for pynq-z2, kv260 or arty-a7-35t")
 
 
 def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -186,9 +189,9 @@ def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb.add_argument("--seed", type=int, default=1, help="of the random stalls, and of the first random network")
     verb.add_argument(
         "--level",
-        choices=("rtl", "netlist", "routed", "bitstream"),
+        choices=("rtl", "ip", "netlist", "routed", "bitstream"),
         default="rtl",
-        help="how far down (default: rtl); the lower levels are for iCE40 and need --board",
+        help="how far down (default: rtl); ip: the block of `generate ip`; lower levels are for iCE40 and need --board",
     )
     verb.add_argument("--board", help="see `bitkiln list boards`")
     verb.add_argument("--bitstream", type=Path, metavar="FILE", help="verify this file, not one that is built now")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bitkiln.boards import Board
+from bitkiln.boards import Board, VendorBoard
 
 
-def board_plan(board: Board) -> dict[str, object]:
+def board_plan(board: Board | VendorBoard) -> dict[str, object]:
     """Return the values of `PlanOptions` that follow from the board, as a project file would give them."""
-    block = board.dsp_block
+    block = board.dsp_block if isinstance(board, Board) else None
     return {
         "clock_mhz": board.clock_hz / 1e6,
         "dsp": board.resources.dsp,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.table import Table
 
-from bitkiln.boards import Board, find_board
+from bitkiln.boards import Board, VendorBoard, find_board
 from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import Level, RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
@@ -199,9 +199,15 @@ def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def generate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """The accelerator's Verilog and RTLIL, or its HLS project, in a folder."""
+    """The accelerator's Verilog and RTLIL, its HLS project, or a block with AXI ports, in a folder."""
     if arguments.backend == "hls":
         return generate_hls(arguments, terminal, plan_from(arguments))
+    if arguments.backend == "ip":
+        from .vendor_ip import generate_ip_command  # noqa: PLC0415  # it imports this module
+
+        return generate_ip_command(arguments, terminal)
+    if arguments.board or arguments.data:
+        raise fail("bad-arguments", "--board and --data are not for `generate rtl`", hint="leave them out")
     from bitkiln.hdl.generate import generate_rtl  # noqa: PLC0415  # the base install has no amaranth
 
     bundle = generate_rtl(plan_from(arguments))
@@ -218,6 +224,10 @@ def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
         return 0 if verify_random_command(arguments, terminal) else FALLS_SHORT
     if arguments.graph is None or arguments.data is None:
         raise fail("bad-value", "verify takes a graph file and --data", hint="or --random N, and neither of them")
+    if arguments.level == Level.IP.value and not arguments.bitstream:
+        from .vendor_ip import verify_ip_command  # noqa: PLC0415
+
+        return verify_ip_command(arguments, terminal)
     if arguments.level != Level.RTL.value or arguments.bitstream:
         from .on_board import verify_below_rtl  # noqa: PLC0415  # it imports this module
 
@@ -279,7 +289,7 @@ def _built(plan: Plan, board: Board, arguments: argparse.Namespace, terminal: Te
     return build_plan(plan, board, on_step=say, use_dsp=not arguments.no_dsp)
 
 
-def plan_from(arguments: argparse.Namespace, board: Board | None = None) -> Plan:
+def plan_from(arguments: argparse.Namespace, board: Board | VendorBoard | None = None) -> Plan:
     """Return the Plan of the graph file and the folding options that were given; the board gives the others."""
     given = {
         "max_multipliers": arguments.max_multipliers,

@@ -11,6 +11,7 @@ EXTRAS: Mapping[str, str] = {
     "amaranth_boards": "boards",
     "cocotb": "rtl",
     "cocotb_tools": "rtl",
+    "cocotbext": "rtl",
 }
 """The extra that brings a Python package which the base install lacks."""
 

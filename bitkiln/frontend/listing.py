@@ -52,16 +52,18 @@ def _units() -> Rows:
 
 
 def _boards() -> Rows:
-    from bitkiln.boards import BOARDS  # noqa: PLC0415
+    from bitkiln.boards import BOARDS, VENDOR_BOARDS  # noqa: PLC0415
 
     return [
         {
             "name": board.name,
             "what": board.title,
+            "tools": tools,
             "clock_mhz": board.clock_hz / 1e6,
             **{kind.value: count for kind, count in board.resources},
         }
-        for board in BOARDS
+        for boards, tools in ((BOARDS, "open"), (VENDOR_BOARDS, "Vivado: generated, not run"))
+        for board in boards
     ]
 
 

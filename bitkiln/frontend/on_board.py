@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitkiln.boards import find_board
+from bitkiln.boards import Board, SerialTop, VendorBoard, find_any_board, find_board
 from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import Level
 from bitkiln.ir import Plan, fail, single_input, to_plain
@@ -154,7 +154,7 @@ def _samples(images: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDA
 
 def _plan(arguments: argparse.Namespace) -> Plan | None:
     if arguments.project is None:
-        board = find_board(arguments.board) if arguments.board else None
+        board = _serial_board(arguments.board)[0] if arguments.board else None
         return plan_from(arguments, board) if arguments.graph else None
     if arguments.graph:
         raise fail("bad-arguments", "--graph and --project say the same", hint="leave one out")
@@ -169,6 +169,15 @@ def _baud(arguments: argparse.Namespace) -> int:
     if arguments.baud:
         return int(arguments.baud)
     if arguments.board:
-        return find_board(arguments.board).baud
+        return _serial_board(arguments.board)[1]
     board = load_project(arguments.project).board if arguments.project else None
     return board.baud if board else DEFAULT_BAUD
+
+
+def _serial_board(name: str) -> tuple[Board | VendorBoard, int]:
+    """Return a board with bitkiln's serial link and its baud rate. Raises `unknown-board`, `vendor-board`."""
+    board = find_any_board(name)
+    if isinstance(board, VendorBoard) and isinstance(board.host, SerialTop):
+        return board, board.host.baud
+    found = find_board(name)
+    return found, found.baud

@@ -29,12 +29,12 @@ def plan_digest(plan: Plan) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def plan_identity(plan: Plan, board: Board) -> Identity:
-    """Return what the chip will say of itself."""
+def plan_identity(plan: Plan, clock_hz: int) -> Identity:
+    """Return what the chip, whose clock is `clock_hz`, will say of itself."""
     source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
     load_bytes = len(weights_of(plan).data)
     formats = _format(source), _format(sink)
-    return Identity(*formats, board.clock_hz, plan_digest(plan), load_bytes, weight_banks(plan))
+    return Identity(*formats, clock_hz, plan_digest(plan), load_bytes, weight_banks(plan))
 
 
 def build_plan(
@@ -48,7 +48,7 @@ def build_plan(
 ) -> BuildResult:
     """Build the plan for `board`; see `bitkiln.hdl.build.build` for the cache and what is raised."""
     board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
-    identity = plan_identity(plan, board)
+    identity = plan_identity(plan, board.clock_hz)
     accelerator = Accelerator(plan if use_dsp else without_named_blocks(plan))
     return build(
         accelerator,
@@ -74,7 +74,7 @@ def _without_named(unit: Unit) -> Unit:
 
 def constraints_of(plan: Plan, board: Board) -> str:
     """Return the pins of the design as nextpnr reads them."""
-    bundle = board_bundle(Accelerator(plan), plan_identity(plan, board), board)
+    bundle = board_bundle(Accelerator(plan), plan_identity(plan, board.clock_hz), board)
     return bundle[CONSTRAINTS[board.family]].decode()
 
 

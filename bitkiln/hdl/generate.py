@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 
 from bitkiln.ir import Plan
 
@@ -12,13 +10,7 @@ from .accelerator import Accelerator
 from .bundle import Bundle
 from .plan_summary import plan_summary
 from .stream_design import StreamDesign
-from .toolchain import YOSYS
-
-# What amaranth.back.verilog has yosys do; called here because only toolchain.py starts processes.
-TO_VERILOG = (
-    "read_rtlil top.il; proc -nomux -norom; memory_collect; "
-    "attrmap -remove generator -remove src; write_verilog -norename top.v"
-)
+from .verilog import to_verilog
 
 
 def generate_rtl(plan: Plan) -> Bundle:
@@ -27,10 +19,11 @@ def generate_rtl(plan: Plan) -> Bundle:
     The module `top` has `clk`, `rst` and the streams `i` and `o` (payload, valid, ready). `plan.json` says what a
     beat of each holds. Raises ToolError `missing-tool`.
     """
-    source = Bundle.of({"top.il": StreamDesign.of(Accelerator(plan)).rtlil.encode()})
-    with tempfile.TemporaryDirectory(prefix="bitkiln-generate-") as temporary:
-        folder = source.write(Path(temporary) / "rtl")
-        YOSYS.run(("-q", "-p", TO_VERILOG), folder)
-        verilog = (folder / "top.v").read_bytes()
-    summary = json.dumps(plan_summary(plan), indent=1, sort_keys=True) + "\n"
-    return source.merged(Bundle.of({"top.v": verilog, "plan.json": summary.encode()}))
+    rtlil = StreamDesign.of(Accelerator(plan)).rtlil
+    files = {"top.il": rtlil.encode(), "top.v": to_verilog(rtlil), "plan.json": plan_json(plan)}
+    return Bundle.of(files)
+
+
+def plan_json(plan: Plan) -> bytes:
+    """Return the summary as a file."""
+    return (json.dumps(plan_summary(plan), indent=1, sort_keys=True) + "\n").encode()

@@ -42,6 +42,7 @@ STATE_AT = 2
 """Where the identity says which weights are loaded: bit 0, whether there are any; bit 1, in which bank."""
 
 WEIGHTS_DIGEST_AT = IDENTITY_BYTES - DIGEST_BYTES
+DESIGN_DIGEST_AT = struct.calcsize("<BBBxI8s8s")
 
 
 class Command(IntEnum):

@@ -18,9 +18,13 @@ class RtlSimulator(Enum):
 
 
 class Level(Enum):
-    """How far down the design is verified: as generated, as synthesised, as routed, or as the bits of the bitstream."""
+    """How far down the design is verified: as generated, as synthesised, as routed, or as the bits of the bitstream.
+
+    IP is the RTL again, behind its AXI ports.
+    """
 
     RTL = "rtl"
+    IP = "ip"
     NETLIST = "netlist"
     ROUTED = "routed"
     BITSTREAM = "bitstream"

@@ -45,7 +45,7 @@ def verify_plan(
     too_few(samples, options.images)
     codes, golden = golden_codes(plan, samples[: options.images])
     expected, predicted = pack_outputs(plan, golden), dataflow_cycles(plan)
-    cycles = _expected_cycles(plan, codes, predicted)
+    cycles = expected_cycles(plan, codes, predicted)
     with tempfile.TemporaryDirectory(prefix="bitkiln-verify-") as folder:
         on_step("compile the RTL")
         simulation = _simulation(plan, options.simulator, cache_folder, Path(folder) / "run")
@@ -73,7 +73,7 @@ def verify_plan(
     )
 
 
-def _expected_cycles(plan: Plan, codes: Codes, predicted: DataflowCycles) -> Codes:
+def expected_cycles(plan: Plan, codes: Codes, predicted: DataflowCycles) -> Codes:
     """When each output beat should come; by the images themselves where units skip zeros in them."""
     if depends_on_codes(plan):
         return image_output_cycles(plan, codes[:, plan.input_order])

@@ -102,7 +102,7 @@ def _netlist(
             return _extracted(build(use_dsp=False).routed.decode(), plan, board)
         case Level.BITSTREAM:
             return _extracted(unpacked(build(use_dsp=False).bitstream), plan, board)
-        case Level.RTL:
+        case Level.RTL | Level.IP:
             raise AssertionError("verify_plan verifies the RTL")
     assert_never(level)
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bitkiln.boards import BOARDS, ICEBREAKER, ULX3S_85F, Board, Family, Resource, Resources, find_board
+from bitkiln.boards import BOARDS, ICEBREAKER, ULX3S_85F, VENDOR_BOARDS, Board, Family, Resource, Resources, find_board
 from bitkiln.ir import ToolError
 
 each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
@@ -22,7 +22,7 @@ def test_a_board_is_found_by_its_name() -> None:
 def test_an_unknown_board_lists_the_known_ones() -> None:
     with pytest.raises(ToolError) as caught:
         find_board("icebraker")
-    names = ", ".join(sorted(board.name for board in BOARDS))
+    names = ", ".join(sorted(board.name for board in (*BOARDS, *VENDOR_BOARDS)))
     assert str(caught.value) == (
         f"error[unknown-board]: there is no board called 'icebraker'\n  help: did you mean icebreaker? Known: {names}"
     )

@@ -44,7 +44,7 @@ def plan(tiny: Tiny) -> Plan:
 @pytest.fixture(scope="module")
 def board(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PtyBoard]:
     timing = LinkTiming(quiet_cycles=4000, watchdog_cycles=20_000)
-    hosted = HostedAccelerator(Accelerator(plan), plan_identity(plan, ICEBREAKER), BIT_CYCLES, timing)
+    hosted = HostedAccelerator(Accelerator(plan), plan_identity(plan, ICEBREAKER.clock_hz), BIT_CYCLES, timing)
     cache = tmp_path_factory.mktemp("simulation")
     with PtyBoard(UartSimulation(UartDesign.of(hosted), BIT_CYCLES, cache_folder=cache)) as board:
         yield board

@@ -29,7 +29,14 @@ class WrongTclError(Exception):
 
 
 class _Checker:
-    def __init__(self, commands: Sequence[Command], blocks: Mapping[str, Block], arguments: Sequence[str]) -> None:
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        blocks: Mapping[str, Block],
+        results: Mapping[str, str],
+        arguments: Sequence[str],
+    ) -> None:
+        self.results = results
         self.commands = {command.name: command for command in commands}
         self.design = BlockDesign({**CATALOGUE, **blocks})
         self.calls: list[tuple[str, ...]] = []
@@ -59,7 +66,8 @@ class _Checker:
         command = self.commands[name]
         wrong, options, others = _split(command, given)
         wrong = wrong or self._missing_file(command, others) or self._in_design(name, options, others)
-        return (f"{name}: {wrong}" if wrong else ""), _result(name, others)
+        result = self.results.get(name, others[0] if others else name)  # what looks an object up, or makes it, names it
+        return (f"{name}: {wrong}" if wrong else ""), result
 
     def _missing_file(self, command: Command, others: list[str]) -> str:
         if command.files != "arguments":
@@ -122,21 +130,18 @@ def _split(command: Command, given: list[str]) -> tuple[str, dict[str, str], lis
     return "", options, others
 
 
-def _result(name: str, others: list[str]) -> str:
-    """Return an object's name: looking it up, or making it, gives it."""
-    return others[0] if others else name
-
-
 def check_tcl(
     script: Path,
     commands: Sequence[Command],
     blocks: Mapping[str, Block] | None = None,
+    results: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
 ) -> list[tuple[str, ...]]:
-    """Run `script` and return its vendor calls. `blocks` are those that the catalogue lacks (our own IP).
+    """Run `script` and return its vendor calls.
 
+    `blocks` are those that the catalogue lacks (our own IP), `results` what commands return; others name their object.
     The script runs where it stands: files that it names must be there. Raises WrongTclError.
     """
-    checker = _Checker(commands, blocks or {}, arguments)
+    checker = _Checker(commands, blocks or {}, results or {}, arguments)
     checker.run(script)
     return checker.calls

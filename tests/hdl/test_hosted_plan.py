@@ -47,7 +47,7 @@ def plan() -> Plan:
 
 @pytest.fixture
 def device(plan: Plan) -> SimulatedDevice:
-    return SimulatedDevice(Accelerator(plan), plan_identity(plan, ICEBREAKER), TIMING, patience_cycles=3000)
+    return SimulatedDevice(Accelerator(plan), plan_identity(plan, ICEBREAKER.clock_hz), TIMING, patience_cycles=3000)
 
 
 @pytest.fixture(scope="module")

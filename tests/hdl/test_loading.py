@@ -48,7 +48,7 @@ def retrained(graph: Graph) -> Graph:
 
 
 def switched_on(plan: Plan, cache: Path) -> UartSimulation:
-    identity = plan_identity(plan, ICEBREAKER)
+    identity = plan_identity(plan, ICEBREAKER.clock_hz)
     hosted = HostedAccelerator(Accelerator(plan), identity, BIT_CYCLES, TIMING)
     design = UartDesign.of(hosted)
     return UartSimulation(design, BIT_CYCLES, patience_cycles=20_000, cache_folder=cache, cxx_flags=("-O0",))
