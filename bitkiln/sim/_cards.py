@@ -14,7 +14,7 @@ from ._format import (
     percent_text,
     rate_text,
     ratio_text,
-    short_count,
+    shortened,
 )
 from .report import Report
 
@@ -47,7 +47,7 @@ def cards(report: Report) -> tuple[Card, ...]:
         _cycles(report),
         _energy(report),
         _storage(report),
-        _model(report),
+        _bottleneck(report),
         _resources(report),
         _clock(report),
         _bitstream(report),
@@ -58,10 +58,16 @@ def _empty(label: str, note: str = "") -> Card:
     return Card(label, NOT_RUN, note, State.EMPTY)
 
 
-def _model(report: Report) -> Card:
-    model = report.model
-    note = f"{short_count(model.macs)} multiply-accumulates an image"
-    return Card("Parameters", count_text(model.params), note, State.PLAIN)
+def _bottleneck(report: Report) -> Card:
+    """The units that never wait once images follow each other, or the ends of the design."""
+    label, steady = "Bottleneck", report.timeline.steady if report.timeline else None
+    if steady is None:
+        return _empty(label)
+    busiest = max(row.busy for row in steady.rows)
+    names = [row.unit for row in steady.rows if row.busy == busiest]
+    others = f"; so {'is' if len(names) == 2 else 'are'} {len(names) - 1} more" if len(names) > 1 else ""
+    note = f"busy {percent_text(busiest / steady.cycles)} of the interval{others}"
+    return Card(label, shortened(names[0], 22), note, State.PLAIN)
 
 
 def _accuracy(report: Report) -> Card:

@@ -1,4 +1,4 @@
-"""Geometry of the report's charts: horizontal bars, their labels above them, horizontal positions in per cent.
+"""Geometry of the report's charts: a row each with its label above, horizontal positions in per cent.
 
 So an SVG fills any width without its text being scaled: the same chart serves a phone and a desk.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ._format import shortened
 
@@ -74,6 +75,39 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A straight line."""
+
+    x1: str
+    y1: float
+    x2: str
+    y2: float
+    css: str
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A circle, and what shows when it is pointed at."""
+
+    x: str
+    y: float
+    radius: float
+    css: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row with one dot on a scale that need not begin at zero."""
+
+    label: str
+    value: str
+    at: float
+    colour: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Key:
     """One entry of a legend."""
 
@@ -92,6 +126,13 @@ class Chart:
     texts: tuple[Text, ...]
     keys: tuple[Key, ...]
     empty: str
+    lines: tuple[Line, ...] = ()
+    dots: tuple[Dot, ...] = ()
+
+
+def no_chart(title: str, note: str, empty: str) -> Chart:
+    """Return a chart that only says why there is nothing."""
+    return Chart(title, note, 0, (), (), (), empty)
 
 
 def bar_chart(title: str, note: str, rows: Sequence[Row], keys: Sequence[Key] = (), empty: str = "") -> Chart:
@@ -102,8 +143,7 @@ def bar_chart(title: str, note: str, rows: Sequence[Row], keys: Sequence[Key] = 
     texts: list[Text] = []
     for number, row in enumerate(rows):
         top = number * ROW_PIXELS
-        texts.append(Text("0", top + _TEXT_BASE, shortened(row.label, _LABEL_LENGTH), "name"))
-        texts.append(Text("100%", top + _TEXT_BASE, row.value, "value"))
+        texts += _row_texts(number, row.label, row.value)
         marks += _bar(row, top + _BAR_TOP, scale)
     shown_keys = tuple(keys) if rows else ()
     return Chart(title, note, len(rows) * ROW_PIXELS, tuple(marks), tuple(texts), shown_keys, "" if rows else empty)
@@ -121,14 +161,47 @@ def fall_chart(title: str, note: str, falls: Sequence[Fall], keys: Sequence[Key]
     texts: list[Text] = []
     for number, fall in enumerate(falls):
         top = number * ROW_PIXELS
-        texts.append(Text("0", top + _TEXT_BASE, shortened(fall.label, _LABEL_LENGTH), "name"))
-        texts.append(Text("100%", top + _TEXT_BASE, fall.value, "value"))
+        texts += _row_texts(number, fall.label, fall.value)
         ends = sorted((math.log10(size) - least) * scale if size > 0 else 0.0 for size in (fall.before, fall.after))
         if ends[0]:
             marks.append(Mark("0%", top + _BAR_TOP, _percent(ends[0]), _BAR_PIXELS, "track", fall.title))
         width = _percent(max(_LEAST_PERCENT, ends[1] - ends[0]))
         marks.append(Mark(_percent(ends[0]), top + _BAR_TOP, width, _BAR_PIXELS, fall.colour, fall.title))
     return Chart(title, note, len(falls) * ROW_PIXELS, tuple(marks), tuple(texts), tuple(keys), "")
+
+
+def dot_chart(
+    title: str, note: str, points: Sequence[Point], low: float, high: float, rule: float | None = None
+) -> Chart:
+    """Lay out one dot a row on a scale from `low` to `high`, joined by a line from row to row.
+
+    With a `rule` the dots are not joined: there is an upright line at that value, and one from there to each dot.
+    """
+    scale = 100.0 / (high - low)
+    places = [(point.at - low) * scale for point in points]
+    middles = [number * ROW_PIXELS + _BAR_TOP + _BAR_PIXELS / 2 for number in range(len(points))]
+    height = len(points) * ROW_PIXELS
+    texts: list[Text] = []
+    lines = [Line("0%", y, "100%", y, "grid") for y in middles]
+    if rule is None:
+        pairs = zip(pairwise(places), pairwise(middles), strict=True)
+        lines += [Line(_percent(x1), y1, _percent(x2), y2, "trend") for (x1, x2), (y1, y2) in pairs]
+    else:
+        zero = _percent((rule - low) * scale)
+        lines.append(Line(zero, _BAR_TOP - 3, zero, height, "rule"))
+        lines += [Line(zero, y, _percent(x), y, "trend") for x, y in zip(places, middles, strict=True)]
+    for number, point in enumerate(points):
+        texts += _row_texts(number, point.label, point.value)
+    dots = [
+        Dot(_percent(x), y, 5.0, f"dot {point.colour}", point.title)
+        for x, y, point in zip(places, middles, points, strict=True)
+    ]
+    return Chart(title, note, height, (), tuple(texts), (), "", tuple(lines), tuple(dots))
+
+
+def _row_texts(number: int, label: str, value: str) -> tuple[Text, Text]:
+    y = number * ROW_PIXELS + _TEXT_BASE
+    return Text("0", y, shortened(label, _LABEL_LENGTH), "name"), Text("100%", y, value, "value")
 
 
 def _bar(row: Row, y: int, scale: float) -> list[Mark]:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from bitkiln.boards import Resource
 from bitkiln.ir.coding import STORAGE_RULE
 
-from ._charts import Chart, Key, Part, Row, bar_chart
+from ._charts import Chart, Key, Part, Point, Row, bar_chart, dot_chart, no_chart
+from ._dataflow_roofline import dataflow_roofline
 from ._format import NOT_RUN, bits_text, bytes_text, count_text, energy_text, percent_text, ratio_text
+from ._predictions import RESOURCE_NAMES, predicted_and_measured
 from .counts import Level
 from .design import Design, Layer, MemoryUse
 from .energy import Kind, KindEnergy
 from .report import Report
 
-_RESOURCE_NAMES = {
-    Resource.LUT: "Logic cells (LUT)",
-    Resource.FF: "Flip-flops (FF)",
-    Resource.BRAM: "Block RAM",
-    Resource.DSP: "Multipliers (DSP)",
-    Resource.SPRAM: "Large RAM (SPRAM)",
-}
 _LEVEL_NAMES = {Level.SRAM: "SRAM", Level.REGISTER: "registers", Level.DRAM: "off chip"}
 _KIND_NAMES = {
     Kind.MULTIPLY: "multiply",
@@ -27,6 +21,8 @@ _KIND_NAMES = {
     Kind.SRAM: "SRAM",
     Kind.DRAM: "off chip (DRAM)",
 }
+_LEAST_ACCURACY_RANGE, _ACCURACY_MARGIN = 0.005, 0.25
+"""Of the scale of accuracies: what differs by less than half a point shall not look far apart."""
 _KIND_KEYS = tuple(Key(kind.value, name) for kind, name in _KIND_NAMES.items())
 _LEVEL_KEYS = tuple(Key(level.value, _LEVEL_NAMES[level]) for level in (Level.SRAM, Level.REGISTER, Level.DRAM))
 
@@ -36,12 +32,15 @@ def charts(report: Report) -> tuple[Chart, ...]:
     design = report.design
     return (
         _cycles(design),
-        _accuracy(report),
-        _storage(report),
-        _layer_energy(design),
+        _recipe(report),
         _resources(report),
-        _capacity(design),
+        predicted_and_measured(report),
+        _layer_energy(design),
+        _energy(design),
         _weights_in_dram(design),
+        _capacity(design),
+        dataflow_roofline(design, report.link_images_per_second, NOT_RUN),
+        _storage(report),
         _traffic(design),
     )
 
@@ -79,9 +78,9 @@ def _resources(report: Report) -> Chart:
     note = f"What the design takes of {board.title}." if board else "What the design takes of its board."
     rows = [
         Row(
-            _RESOURCE_NAMES[kind],
+            RESOURCE_NAMES[kind],
             f"{count_text(used)} of {count_text(available)}",
-            (Part(used / max(available, 1), "busy", f"{_RESOURCE_NAMES[kind]}: {used:,} of {available:,}"),),
+            (Part(used / max(available, 1), "busy", f"{RESOURCE_NAMES[kind]}: {used:,} of {available:,}"),),
             1.0,
         )
         for kind, used, available in report.resources
@@ -90,25 +89,71 @@ def _resources(report: Report) -> Chart:
     return bar_chart("Resources", note, rows, empty=NOT_RUN)
 
 
-def _accuracy(report: Report) -> Chart:
-    found = report.accuracy
-    shares = (("Float", found.float_), ("Quantised (golden model)", found.golden)) if found else ()
-    rows = [
-        Row(name, percent_text(share), (Part(share, "busy", f"{name}: {100 * share:.2f} %"),), 1.0)
-        for name, share in shares
-        if share is not None
+def _recipe(report: Report) -> Chart:
+    """Accuracy after each pass; before there were recipes in reports, of the float and the integer network."""
+    title, found = "Accuracy, step by step", report.accuracy
+    note = f"Of {found.images:,} test images, after each pass." if found else "Of the test images, after each pass."
+    steps = [(step.name, step.options, step.accuracy) for step in report.recipe]
+    if not steps and found:
+        shares = (("float", found.float_), ("quantised (golden model)", found.golden))
+        steps = [(name, "", share) for name, share in shares if share is not None]
+    if not steps:
+        return no_chart(title, note, NOT_RUN)
+    shares_found = [share for _, _, share in steps]
+    room = max(_LEAST_ACCURACY_RANGE, max(shares_found) - min(shares_found)) * _ACCURACY_MARGIN
+    low, high = max(0.0, min(shares_found) - room), min(1.0, max(shares_found) + room)
+    points = [
+        Point(
+            name,
+            f"{100 * share:.2f} %",
+            share,
+            "busy",
+            ": ".join(filter(None, (name, options, f"{100 * share:.2f} %"))),
+        )
+        for name, options, share in steps
     ]
-    note = f"Of {found.images:,} test images." if found else "Of the test images."
-    return bar_chart("Accuracy", note, rows, empty=NOT_RUN)
+    scale = f" The scale is from {percent_text(low)} to {percent_text(high)}."
+    return dot_chart(title, note + scale, points, low, high)
+
+
+def _energy(design: Design | None) -> Chart:
+    """The whole image by kind; every kind but the arithmetic is a level of memory."""
+    title, note = "Energy by kind and memory level", "One image; registers, SRAM and off chip are the levels of memory."
+    if design is None:
+        return no_chart(title, note, NOT_RUN)
+    total = design.energy.total_pj
+    rows = [
+        Row(
+            _KIND_NAMES[kind],
+            f"{energy_text(pj)} ({percent_text(pj / total)})",
+            (Part(pj, kind.value, f"{_KIND_NAMES[kind]}: {energy_text(pj)} of {energy_text(total)}"),),
+        )
+        for kind, pj in design.energy.by_kind
+        if kind in _KIND_NAMES
+    ]
+    return bar_chart(title, note, rows)
 
 
 def _storage(report: Report) -> Chart:
+    """The compressed network's constants in each format, between the float network and the file."""
     storage = report.storage
-    sizes = (("Float, dense", storage.dense_bytes), ("Stored", storage.stored_bytes)) if storage else ()
-    rows = [
-        Row(name, f"{count_text(size)} B", (Part(size, "busy", f"{name}: {bytes_text(size)}"),)) for name, size in sizes
+    if storage is None:
+        return no_chart("Storage by format", STORAGE_RULE, NOT_RUN)
+    tensors = storage.after.tensors
+    sizes = [
+        ("float, dense", storage.dense_bytes, "quiet"),
+        ("codes, dense", sum(tensor.dense_bytes for tensor in tensors), "busy"),
+        ("compressed rows (CSR)", sum(tensor.csr_bytes for tensor in tensors), "busy"),
+        ("compressed columns (CSC)", sum(tensor.csc_bytes for tensor in tensors), "busy"),
+        ("bitmap and values", sum(tensor.bitmap_bytes for tensor in tensors), "busy"),
+        ("relative index", sum(tensor.relative_bytes for tensor in tensors), "busy"),
+        ("as stored (.kiln)", storage.stored_bytes, "good"),
     ]
-    return bar_chart("Storage", STORAGE_RULE, rows, empty=NOT_RUN)
+    rows = [
+        Row(name, f"{count_text(size)} B", (Part(size, colour, f"{name}: {bytes_text(size)}"),))
+        for name, size, colour in sizes
+    ]
+    return bar_chart("Storage by format", STORAGE_RULE, rows)
 
 
 def _capacity(design: Design | None) -> Chart:

@@ -9,10 +9,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ._charts import Text
+from ._charts import Chart, Dot, Key, Line, Text
 from ._format import number_text, percent_text, short_count, time_text
 from .counts import Level
-from .engine import LayerRun
 from .simulate import Simulation
 
 HEIGHT = 300
@@ -26,48 +25,33 @@ _APART_PERCENT, _APART_PIXELS = 22, 14
 
 
 @dataclass(frozen=True)
-class Line:
-    """A straight line."""
+class RooflinePoint:
+    """Performed products for each byte that is moved, and in a second; `share` (0 to 1) is the area of its dot.
 
-    x1: str
-    y1: float
-    x2: str
-    y2: float
-    css: str
+    `title` is what shows when it is pointed at, behind the name and both numbers.
+    """
 
-
-@dataclass(frozen=True)
-class Dot:
-    """A layer: its area is its share of the time."""
-
-    x: str
-    y: float
-    radius: float
-    css: str
-    title: str
-
-
-@dataclass(frozen=True)
-class Roofline:
-    """A chart to draw."""
-
-    title: str
-    note: str
-    height: int
-    lines: tuple[Line, ...]
-    dots: tuple[Dot, ...]
-    texts: tuple[Text, ...]
-
-
-@dataclass(frozen=True)
-class _Point:
-    """Performed products for each byte from or to DRAM, and in a second."""
-
-    run: LayerRun
+    name: str
     intensity: float
     rate: float
     share: float
-    seconds: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Roof:
+    """Products a second of all multipliers, and bytes a second of what limits them; `axis` names the bytes."""
+
+    peak: float
+    bandwidth: float
+    axis: str
+    no_bytes: str
+    keys: tuple[Key, ...]
+
+    @property
+    def ridge(self) -> float:
+        """Products for each byte at which both limits meet."""
+        return self.peak / self.bandwidth
 
 
 @dataclass(frozen=True)
@@ -88,43 +72,56 @@ class _Axes:
         return round(_BOTTOM - (_BOTTOM - _TOP) * min(1.0, max(0.0, part)), 1)
 
 
-def roofline(simulation: Simulation) -> Roofline:
+def roofline(simulation: Simulation) -> Chart:
     """Lay out the layers of `simulation`; one without traffic to DRAM stands at the right edge."""
-    clock_hz = simulation.accelerator.clock_hz
-    peak = max(run.peak_macs for run in simulation.runs) * clock_hz
-    bandwidth = simulation.accelerator.dram.bytes_per_second
-    points = list(_points(simulation))
-    axes = _axes(points, peak, bandwidth)
-    ridge = peak / bandwidth
-    knee = f"{axes.x(ridge):.3f}%"
-    foot = 10 ** max(axes.left, axes.low - math.log10(bandwidth))
-    lines = (
-        *_grid(axes),
-        Line(f"{axes.x(foot):.3f}%", axes.y(foot * bandwidth), knee, axes.y(peak), "roof"),
-        Line(knee, axes.y(peak), "100%", axes.y(peak), "roof"),
+    peak = max(run.peak_macs for run in simulation.runs) * simulation.accelerator.clock_hz
+    roof = Roof(
+        peak,
+        simulation.accelerator.dram.bytes_per_second,
+        "performed MACs for each byte of DRAM traffic",
+        "no DRAM traffic",
+        (
+            Key("memory", "left of the ridge: DRAM is the limit"),
+            Key("compute", "right of it: the multipliers are"),
+        ),
     )
-    texts = (*_ticks(axes), *_names(points, axes))
     note = (
         f"Each dot is a layer, its area its share of the time. Roof: {short_count(peak)}MAC/s of the multipliers, "
-        f"{short_count(bandwidth)}B/s of DRAM; they meet at {number_text(ridge)} MAC/byte."
+        f"{short_count(roof.bandwidth)}B/s of DRAM; they meet at {number_text(roof.ridge)} MAC/byte."
     )
-    return Roofline("Roofline", note, HEIGHT, lines, tuple(_dot(point, axes, ridge) for point in points), texts)
+    return roofline_chart(note, list(_points(simulation)), roof)
 
 
-def _points(simulation: Simulation) -> Iterator[_Point]:
+def roofline_chart(note: str, points: Sequence[RooflinePoint], roof: Roof) -> Chart:
+    """Lay out `points`, of which each is drawn over those before it."""
+    axes = _axes(points, roof)
+    knee = f"{axes.x(roof.ridge):.3f}%"
+    foot = 10 ** max(axes.left, axes.low - math.log10(roof.bandwidth))
+    lines = (
+        *_grid(axes),
+        Line(f"{axes.x(foot):.3f}%", axes.y(foot * roof.bandwidth), knee, axes.y(roof.peak), "roof"),
+        Line(knee, axes.y(roof.peak), "100%", axes.y(roof.peak), "roof"),
+    )
+    texts = (*_ticks(axes, roof), *_names(points, axes))
+    dots = tuple(_dot(point, axes, roof) for point in points)
+    return Chart("Roofline", note, HEIGHT, (), texts, roof.keys, "", lines, dots)
+
+
+def _points(simulation: Simulation) -> Iterator[RooflinePoint]:
     """Layers that perform products, the slowest first, so that small dots lie on large ones."""
     total = sum(run.cycles for run in simulation.runs)
     for run in sorted(simulation.runs, key=lambda run: -run.cycles):
         if not run.performed_macs or not run.cycles:
             continue
         seconds, moved = run.cycles / simulation.accelerator.clock_hz, run.bytes(Level.DRAM)
-        intensity = run.performed_macs / moved if moved else math.inf
-        yield _Point(run, intensity, run.performed_macs / seconds, run.cycles / total, seconds)
+        intensity, share = run.performed_macs / moved if moved else math.inf, run.cycles / total
+        title = f"{time_text(seconds)} ({percent_text(share)} of the time)"
+        yield RooflinePoint(run.layer.name, intensity, run.performed_macs / seconds, share, title)
 
 
-def _axes(points: Sequence[_Point], peak: float, bandwidth: float) -> _Axes:
-    intensities = [peak / bandwidth, *(point.intensity for point in points if math.isfinite(point.intensity))]
-    rates = [peak, *(point.rate for point in points)]
+def _axes(points: Sequence[RooflinePoint], roof: Roof) -> _Axes:
+    intensities = [roof.ridge, *(point.intensity for point in points if math.isfinite(point.intensity))]
+    rates = [roof.peak, *(point.rate for point in points)]
     return _Axes(
         math.floor(math.log10(min(intensities)) - 0.2),
         math.ceil(math.log10(max(intensities)) + 0.2),
@@ -142,7 +139,7 @@ def _grid(axes: _Axes) -> Iterator[Line]:
         yield Line("0%", y, "100%", y, "grid")
 
 
-def _ticks(axes: _Axes) -> Iterator[Text]:
+def _ticks(axes: _Axes, roof: Roof) -> Iterator[Text]:
     """Labels below the vertical lines and above the horizontal ones."""
     first, last = math.ceil(axes.left), math.floor(axes.right)
     for decade in range(first, last + 1):
@@ -150,10 +147,10 @@ def _ticks(axes: _Axes) -> Iterator[Text]:
         yield Text(f"{axes.x(10.0**decade):.3f}%", _TICK_TEXT, number_text(10.0**decade), place)
     for decade in range(math.ceil(axes.low), math.floor(axes.high) + 1):
         yield Text("0%", round(axes.y(10.0**decade) - 4), f"{short_count(10.0**decade)}MAC/s", "tick start")
-    yield Text("50%", _AXIS_TITLE, "performed MACs for each byte of DRAM traffic", "tick")
+    yield Text("50%", _AXIS_TITLE, roof.axis, "tick")
 
 
-def _names(points: Sequence[_Point], axes: _Axes) -> Iterator[Text]:
+def _names(points: Sequence[RooflinePoint], axes: _Axes) -> Iterator[Text]:
     """The names of the slowest layers, but for those whose names would lie on each other."""
     places: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda point: -point.share)[:_NAMED]:
@@ -163,23 +160,21 @@ def _names(points: Sequence[_Point], axes: _Axes) -> Iterator[Text]:
             yield _name(point, axes)
 
 
-def _name(point: _Point, axes: _Axes) -> Text:
+def _name(point: RooflinePoint, axes: _Axes) -> Text:
     x = axes.x(point.intensity) if math.isfinite(point.intensity) else 100.0
     side = "dot-name end" if x > 60 else "dot-name"
     shift = -(_radius(point) + 4)
-    return Text(f"{x:.3f}%", round(axes.y(point.rate) + shift), point.run.layer.name, side)
+    return Text(f"{x:.3f}%", round(axes.y(point.rate) + shift), point.name, side)
 
 
-def _radius(point: _Point) -> float:
+def _radius(point: RooflinePoint) -> float:
     return round(max(_LEAST_RADIUS, _MOST_RADIUS * math.sqrt(point.share)), 1)
 
 
-def _dot(point: _Point, axes: _Axes, ridge: float) -> Dot:
-    x = axes.x(point.intensity) if math.isfinite(point.intensity) else 100.0
-    css = "dot memory" if point.intensity < ridge else "dot compute"
-    byte = f"{number_text(point.intensity)} MAC/byte" if math.isfinite(point.intensity) else "no DRAM traffic"
-    title = (
-        f"{point.run.layer.name}: {byte}, {short_count(point.rate)}MAC/s, "
-        f"{time_text(point.seconds)} ({percent_text(point.share)} of the time)"
-    )
+def _dot(point: RooflinePoint, axes: _Axes, roof: Roof) -> Dot:
+    is_finite = math.isfinite(point.intensity)
+    x = axes.x(point.intensity) if is_finite else 100.0
+    css = "dot memory" if point.intensity < roof.ridge else "dot compute"
+    byte = f"{number_text(point.intensity)} MAC/byte" if is_finite else roof.no_bytes
+    title = f"{point.name}: {byte}, {short_count(point.rate)}MAC/s, {point.title}"
     return Dot(f"{x:.3f}%", axes.y(point.rate), _radius(point), css, title)

@@ -52,6 +52,7 @@ class Link:
     source: str | None
     target: str | None
     beat: str
+    beat_bits: int
     beats: int
     depth: int
     peak: int
@@ -110,6 +111,11 @@ class Design:
     def images_per_second(self) -> float:
         """At the plan's clock, if the input never runs dry."""
         return self.clock_hz / self.interval_cycles
+
+    @property
+    def border(self) -> tuple[Link, ...]:
+        """The streams from and to the host."""
+        return tuple(link for link in self.links if link.source is None or link.target is None)
 
     @property
     def memories(self) -> tuple[MemoryUse, ...]:
@@ -189,6 +195,7 @@ def _link(plan: Plan, name: str, cycles: DataflowCycles) -> Link:
         source=plan.stages[source[0]].name if source else None,
         target=plan.stages[target[0]].name if target else None,
         beat=str(stream.beat),
+        beat_bits=stream.beat.width,
         beats=stream.beats,
         depth=stream.depth,
         peak=cycles.queue_peaks[name],

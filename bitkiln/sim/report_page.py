@@ -10,9 +10,10 @@ from bitkiln.ir.coding import STORAGE_RULE
 
 from ._cards import cards
 from ._flow import flow
-from ._format import NONE, NOT_RUN, count_text, energy_text, percent_text
+from ._format import NONE, NOT_RUN, count_text, energy_text, percent_text, short_count
 from ._report_charts import charts
 from ._tables import Cell, count_rows, number_cell, price_rows, text_cell
+from ._timeline_chart import timeline_part
 from .design import Layer
 from .footprint import COLUMNS, WORK_RULE, TensorFootprint, side_by_side
 from .report import Report
@@ -43,6 +44,7 @@ def render_html(report: Report) -> str:
     """Return the page: the same report gives the same text. What has not been run says so."""
     design = report.design
     return page_template("report.html.j2").render(
+        kind="report",
         name=report.model.name,
         subtitle=_subtitle(report),
         cards=cards(report),
@@ -54,12 +56,14 @@ def render_html(report: Report) -> str:
         storage_rule=STORAGE_RULE,
         work_rule=WORK_RULE,
         flow=flow(design, NOT_RUN),
+        timeline=timeline_part(report.timeline, NOT_RUN),
         counts=count_rows(design.activity.total, design.technology) if design else [],
         prices=price_rows(design.technology) if design else [],
         technology=design.technology.title if design else "",
         rules=RULES,
         commands="\n".join(report.commands),
         tools=report.tools,
+        digests=report.digests,
         not_run=NOT_RUN,
     )
 
@@ -78,9 +82,10 @@ def page_template(name: str) -> jinja2.Template:
 
 
 def _subtitle(report: Report) -> str:
-    parts = [report.model.input, report.model.output]
-    text = " → ".join(part for part in parts if part)
-    return f"{text} on {report.board.title}" if report.board else text
+    model = report.model
+    text = " → ".join(part for part in (model.input, model.output) if part)
+    work = f"{count_text(model.params)} parameters, {short_count(model.macs)} multiply-accumulates an image"
+    return f"{text} · {work}" + (f" · {report.board.title}" if report.board else "")
 
 
 def _tensor_row(tensor: TensorFootprint) -> list[Cell]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from bitkiln.passes.sensitivity import LayerSensitivity, Point, Sensitivity
 
-from ._charts import Text
+from ._charts import Chart, Dot, Line, Text
 from ._format import count_text, percent_text
-from ._roofline import Dot, Line
 from ._tables import Cell, number_cell, text_cell
 from .report_page import page_template
 
@@ -22,25 +20,17 @@ _LEAST_SHARE = 0.05
 """Of the vertical axis, so that flat curves are not blown up."""
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One chart, ready to be drawn; positions to the right are per cent, downwards pixels."""
-
-    title: str
-    note: str
-    height: int
-    lines: tuple[Line, ...]
-    dots: tuple[Dot, ...]
-    texts: tuple[Text, ...]
-
-
 def render_sensitivity(name: str, table: Sensitivity, chosen: Mapping[str, float], note: str, recipe: str) -> str:
     """Return the page. `chosen` are densities a layer, marked in the curves, `note` says how they came about and what
     they give, `recipe` is their table for a project file; all may be empty."""
     return page_template("sensitivity.html.j2").render(
+        kind="sensitivity",
         name=name,
-        subtitle=f"{percent_text(table.correct / table.images)} of {count_text(table.images)} samples are right",
-        curves=[curve for layer in table.layers for curve in _curves(table, layer, chosen.get(layer.name))],
+        subtitle=(
+            f"{percent_text(table.correct / table.images)} of {count_text(table.images)} samples are right; each layer "
+            "is changed alone, and nothing is trained"
+        ),
+        charts=[curve for layer in table.layers for curve in _curves(table, layer, chosen.get(layer.name))],
         columns=_columns(table),
         rows=[_row(table, layer) for layer in table.layers],
         note=note,
@@ -60,7 +50,7 @@ def _row(table: Sensitivity, layer: LayerSensitivity) -> list[Cell]:
     return [text_cell(layer.name), *counts, *(number_cell(share, percent_text(share)) for share in shares)]
 
 
-def _curves(table: Sensitivity, layer: LayerSensitivity, chosen: float | None) -> list[Curve]:
+def _curves(table: Sensitivity, layer: LayerSensitivity, chosen: float | None) -> list[Chart]:
     curves = []
     if layer.densities:
         note = f"{count_text(layer.weights)} weights, pruned alone"
@@ -74,7 +64,7 @@ def _curves(table: Sensitivity, layer: LayerSensitivity, chosen: float | None) -
 
 def _curve(
     table: Sensitivity, title: str, note: str, points: Sequence[Point], chosen: float | None, unit: str, scale: int
-) -> Curve:
+) -> Chart:
     ordered = sorted(points, key=lambda point: point.value)
     whole = table.correct / table.images
     shares = [point.correct / table.images for point in ordered]
@@ -91,12 +81,13 @@ def _curve(
         Dot(_percent(x), y, 5.0 if point.value == chosen else 3.0, "dot busy", _title(point, share, unit, scale))
         for (x, y), point, share in zip(ends, ordered, shares, strict=True)
     ]
-    texts = [Text("0", _TOP + 4, percent_text(most), "tick"), Text("0", _BOTTOM, percent_text(least), "tick")]
+    ends_of_axis = ((_TOP + 4, most), (_BOTTOM, least))
+    texts = [Text("0", y, percent_text(share), "tick start") for y, share in ends_of_axis]
     texts += [
-        Text(_percent(place), _TICK, f"{scale * point.value:g}{unit}", "tick middle")
+        Text(_percent(place), _TICK, f"{scale * point.value:g}{unit}", "tick")
         for place, point in zip(places, ordered, strict=True)
     ]
-    return Curve(title, note, HEIGHT, tuple(lines), tuple(dots), tuple(texts))
+    return Chart(title, note, HEIGHT, (), tuple(texts), (), "", tuple(lines), tuple(dots))
 
 
 def _title(point: Point, share: float, unit: str, scale: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ._cards import Card, State
 from ._charts import Chart
 from ._format import NONE, bytes_text, count_text, percent_text, rate_text, ratio_text, short_count, time_text
-from ._roofline import Roofline, roofline
+from ._roofline import roofline
 from ._simulation_charts import layer_charts, side_by_side, waterfall_chart
 from ._tables import Cell, CountRow, PriceRow, count_rows, number_cell, price_rows, spent_text, text_cell
 from .counts import Level
@@ -63,7 +63,6 @@ class Section:
 
     id: str
     name: str
-    roofline: Roofline
     charts: tuple[Chart, ...]
     rows: tuple[RunRow, ...]
     counts: tuple[CountRow, ...]
@@ -89,6 +88,7 @@ def render_simulations(simulations: Sequence[Simulation], commands: Sequence[str
     technologies = {simulation.technology.name: simulation.technology for simulation in simulations}
     workloads = sorted({simulation.workload.name for simulation in simulations})
     return page_template("simulation.html.j2").render(
+        kind="simulation",
         name=", ".join(workloads),
         subtitle=_subtitle(simulations),
         cards=[] if is_comparison else _cards(simulations[0]),
@@ -103,6 +103,8 @@ def render_simulations(simulations: Sequence[Simulation], commands: Sequence[str
         prices=[PriceTable(table.title, tuple(price_rows(table))) for table in technologies.values()],
         rules=RULES,
         commands="\n".join(commands),
+        tools=(),
+        digests=(),
     )
 
 
@@ -207,8 +209,7 @@ def _section(index: int, simulation: Simulation, name: str) -> Section:
     return Section(
         id=f"layers-{index}",
         name=name,
-        roofline=roofline(simulation),
-        charts=layer_charts(simulation),
+        charts=(roofline(simulation), *layer_charts(simulation)),
         rows=tuple(rows),
         counts=tuple(count_rows(simulation.counts, simulation.technology)),
         technology=simulation.technology.title,
