@@ -136,6 +136,7 @@ def _boxes(design: Design, tops: Sequence[int]) -> tuple[Box, ...]:
 def _stage(layer: Layer, top: int) -> Box:
     folding = "" if layer.pe is None else f" · PE {layer.pe} · SIMD {layer.simd}"
     shape = "x".join(str(size) for size in layer.shape)
-    detail = f"{layer.op or layer.unit}{folding} · {layer.number}[{shape}]"
+    what = f"{layer.op} · {layer.unit}" if layer.op and layer.op != layer.unit else layer.unit
+    detail = f"{what}{folding} · {layer.number}[{shape}]"
     css = "compute" if layer.macs else "plain"
     return Box(top, _BOX_PIXELS, layer.name, detail, css, f"{layer.unit} {layer.place}".strip())

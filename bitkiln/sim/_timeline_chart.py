@@ -124,8 +124,9 @@ def _steady(timeline: Timeline) -> Picture | None:
 
 
 def _first(timeline: Timeline) -> Picture:
-    note = f"From the first input beat to the first result: {count_text(timeline.first.cycles)} cycles; more images follow."
-    return _picture("The first image", note, timeline.first)
+    window = timeline.first
+    note = f"From the first input beat to the first result: {count_text(window.cycles)} cycles; more images follow."
+    return _picture("The first image", note, window)
 
 
 def _picture(title: str, note: str, window: Window) -> Picture:

@@ -11,8 +11,18 @@ from bitkiln.passes import Quantise
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
-from bitkiln.sim.report import Accuracy, BuildFacts, Model, Report, Storage, Verification
+from bitkiln.sim.report import (
+    Accuracy,
+    BuildFacts,
+    Model,
+    Prediction,
+    RecipeStep,
+    Report,
+    Storage,
+    Verification,
+)
 from bitkiln.sim.technologies import find_technology
+from bitkiln.sim.timeline import plan_timeline
 from tests.passes.networks import Network, context
 
 
@@ -41,7 +51,7 @@ def design(plan: Plan) -> Design:
 
 
 @pytest.fixture(scope="session")
-def full(float_graph: Graph, quantised_graph: Graph, design: Design) -> Report:
+def full(float_graph: Graph, quantised_graph: Graph, plan: Plan, design: Design) -> Report:
     return Report(
         model=Model.of(float_graph, float_graph.params),
         storage=Storage.of(float_graph, quantised_graph),
@@ -57,8 +67,15 @@ def full(float_graph: Graph, quantised_graph: Graph, design: Design) -> Report:
         board=ICEBREAKER,
         build=BuildFacts(Resources(lut=2112, ff=900, bram=6, dsp=8), 21.5, "build/top.bin", 104090),
         link_images_per_second=95.2,
+        recipe=(
+            RecipeStep("import", "", 0.9875, 235, 7520),
+            RecipeStep("quantise", "weight_bits = 8", 0.98, 235, 2048),
+        ),
+        timeline=plan_timeline(plan),
+        prediction=Prediction(Resources(lut=2000, ff=900, bram=6, dsp=8), 24.5),
         commands=("bitkiln run project.toml", "bitkiln report"),
         tools=("bitkiln 0.1.0", "yosys 0.70"),
+        digests=(("top.bin", "0123456789abcdef" * 4),),
     )
 
 
