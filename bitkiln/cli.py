@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 the design falls short (wrong bits or cycles, clock missed
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import warnings
@@ -15,7 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from bitkiln.frontend.arguments import parser
+from bitkiln.frontend.arguments import WrongArguments, parser
+from bitkiln.ir.diagnostics import Diagnostic
 
 FALLS_SHORT, WRONG_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -28,14 +30,28 @@ class _Terminated(KeyboardInterrupt):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a user's mistake is a Diagnostic on standard error, no traceback."""
-    arguments = parser().parse_args(argv)
+    try:
+        arguments = parser().parse_args(argv)
+    except WrongArguments as error:
+        print(f"{error.usage}{error}", file=sys.stderr)
+        if "--json" in (sys.argv[1:] if argv is None else argv):
+            _print_error("bad-arguments", str(error), WRONG_INPUT)
+        raise SystemExit(WRONG_INPUT) from None
     try:
         with _terminated_in_order():
             return _carry_out(arguments)
     except KeyboardInterrupt as end:
         go_on = "; finished steps are kept, the same command goes on from there" if arguments.verb == "run" else ""
         print(f"interrupted{go_on}", file=sys.stderr)
-        return TERMINATED if isinstance(end, _Terminated) else INTERRUPTED
+        code = TERMINATED if isinstance(end, _Terminated) else INTERRUPTED
+        if arguments.json:
+            _print_error("interrupted", f"interrupted{go_on}", code)
+        return code
+
+
+def _print_error(slug: str, message: str, exit_code: int) -> None:
+    """Print what went wrong as JSON, in the form of `Terminal.errors`, without anything that is slow to import."""
+    print(json.dumps({"errors": [Diagnostic(slug, message).to_plain()], "exit_code": exit_code}, indent=1))
 
 
 @contextmanager
@@ -74,8 +90,9 @@ def _carry_out(arguments: argparse.Namespace) -> int:
             raise
         hint = "check that it is there, and its permissions"
         found = fail("file-error", f"{error.filename}: {error.strerror}", hint=hint)
-    terminal.errors(found.diagnostics)
-    return FALLS_SHORT if {item.slug for item in found.diagnostics} <= _DESIGN_FALLS_SHORT else WRONG_INPUT
+    code = FALLS_SHORT if {item.slug for item in found.diagnostics} <= _DESIGN_FALLS_SHORT else WRONG_INPUT
+    terminal.errors(found.diagnostics, code)
+    return code
 
 
 def _command(verb: str) -> Callable[..., int]:
@@ -83,6 +100,10 @@ def _command(verb: str) -> Callable[..., int]:
         from bitkiln.frontend import listing  # noqa: PLC0415  # without torch, where it can be
 
         return listing.list_things
+    if verb == "completion":
+        from bitkiln.frontend import completing  # noqa: PLC0415
+
+        return completing.completion_command
     if verb in ("flash", "infer"):
         from bitkiln.frontend import on_board  # noqa: PLC0415
 

@@ -21,12 +21,12 @@ import bitkiln
 from bitkiln.cli import main
 from bitkiln.frontend import commands
 from bitkiln.frontend.extras import EXTRAS
-from bitkiln.ir import fail
+from bitkiln.ir import Diagnostic, fail
 from tests.projects import Outcome, Tiny
 
 Run = Callable[..., Outcome]
 
-VERBS = ("run", "import", "compress", "simulate", "generate", "verify", "build", "report", "list")
+VERBS = ("run", "import", "compress", "simulate", "generate", "verify", "build", "report", "list", "completion")
 
 
 def run_main(script: str, *arguments: object) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *verb: str) -> str:
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys)
-    assert [verb for verb in VERBS if f"\n    {verb} " not in text] == []
+    assert [verb for verb in VERBS if not re.search(rf"\n    {verb}\s", text)] == []
     assert text.endswith("Exit codes: 0 done, 1 the design falls short, 2 the input is wrong.\n")
 
 
@@ -83,6 +83,41 @@ def test_wrong_arguments(arguments: str, message: str, capsys: pytest.CaptureFix
         main(shlex.split(arguments))
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def json_errors(text: str) -> list[tuple[str, str]]:
+    """Slug and message of each; the document is whole and alone on standard output."""
+    found = json.loads(text)
+    assert found.keys() == {"errors", "exit_code"}
+    assert all(error.keys() == Diagnostic("", "").to_plain().keys() for error in found["errors"])
+    return [(error["slug"], error["message"]) for error in found["errors"]]
+
+
+def test_wrong_arguments_are_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["generate", "rtl", "net.graph", "--json"])
+    assert caught.value.code == 2
+    message = "bitkiln generate: error: the following arguments are required: -o/--output"
+    out, err = capsys.readouterr()
+    assert json_errors(out) == [("bad-arguments", message)]
+    assert err.endswith(f"{message}\n")
+
+
+def test_errors_are_json_for_machines(bitkiln: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def falls_short(arguments: object, terminal: object) -> int:
+        raise fail("misses-clock", "the clock is 12 MHz", hint="lower it")
+
+    def interrupted(arguments: object, terminal: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "report_command", falls_short)
+    found = bitkiln("report", "p", "--json")
+    assert (found.code, json.loads(found.out)["exit_code"]) == (1, 1)
+    assert json_errors(found.out) == [("misses-clock", "the clock is 12 MHz")]
+    assert found.err == "error[misses-clock]: the clock is 12 MHz\n  help: lower it\n"
+    monkeypatch.setattr(commands, "report_command", interrupted)
+    found = bitkiln("report", "p", "--json")
+    assert (found.code, json_errors(found.out)) == (130, [("interrupted", "interrupted")])
 
 
 @pytest.mark.parametrize("slug", ["misses-clock", "simulation-stuck", "surplus-output", "unstable-output"])
@@ -214,7 +249,7 @@ def test_messages_that_nobody_reads_stop_nothing(tiny: Tiny, tmp_path: Path) -> 
     with subprocess.Popen(run_main("", "run", project, "--until", "compress"), stderr=subprocess.PIPE) as command:
         assert command.stderr is not None
         command.stderr.close()
-        assert command.wait(120) == 0
+        assert command.wait(300) == 0
     assert (project.parent / "build" / "accuracy.json").is_file()
 
 

@@ -4,20 +4,50 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NoReturn
 
 import bitkiln
 
 
+class WrongArguments(Exception):  # noqa: N818  # it is caught where it is raised for, and says what is wrong
+    """The arguments cannot be understood. `usage` is that of the verb, or of the command."""
+
+    def __init__(self, usage: str, message: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises WrongArguments instead of ending the process, so that `--json` holds for these errors, too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongArguments(self.format_usage(), f"{self.prog}: error: {message}")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command `bitkiln`, one sub-command a verb."""
-    result = argparse.ArgumentParser(
+    result = _Parser(
         prog="bitkiln",
         description="From a trained PyTorch network to a verified bitstream.",
         epilog="Exit codes: 0 done, 1 the design falls short, 2 the input is wrong.",
     )
     result.add_argument("--version", action="version", version=f"bitkiln {bitkiln.__version__}")
     verbs = result.add_subparsers(dest="verb", required=True, metavar="VERB")
-    adders = (_run, _import, _compress, _explore, _simulate, _generate, _verify, _build, _flash, _infer, _report, _list)
+    adders = (
+        _run,
+        _import,
+        _compress,
+        _explore,
+        _simulate,
+        _generate,
+        _verify,
+        _build,
+        _flash,
+        _infer,
+        _report,
+        _list,
+        _completion,
+    )
     for add in adders:
         add(verbs)
     return result
@@ -34,7 +64,7 @@ def _verb(verbs: Verbs, name: str, text: str, example: str) -> argparse.Argument
         epilog=f"example: {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    verb.add_argument("--json", action="store_true", help="the result, or what went wrong, as JSON on standard output")
     return verb
 
 
@@ -245,10 +275,16 @@ def _report(verbs: Verbs) -> None:  # type: ignore[valid-type]
     verb = _verb(
         verbs,
         "report",
-        "show what a run found, and write report.html anew",
+        "show what a run found, and write report.html anew; or compare several runs",
         "bitkiln report examples/digits/project.toml",
     )
-    verb.add_argument("project", type=Path, help="project.toml, or the folder that holds it")
+    verb.add_argument(
+        "project",
+        type=Path,
+        nargs="+",
+        help="project.toml, or the folder that holds it; of several, which are compared, report.json files, too",
+    )
+    verb.add_argument("-o", "--output", type=Path, help="page to write of several runs (default: comparison.html)")
 
 
 def _list(verbs: Verbs) -> None:  # type: ignore[valid-type]
@@ -268,6 +304,11 @@ def _hls_arguments(verb: argparse.ArgumentParser) -> None:
         help="folder of ap_int.h (Catapult: ac_int.h) for C simulation; without PATH it is looked for; else our own",
     )
     verb.add_argument("--part", default="xc7z020clg400-1", help="AMD part of the HLS project (default: a Zynq-7020)")
+
+
+def _completion(verbs: Verbs) -> None:  # type: ignore[valid-type]
+    verb = _verb(verbs, "completion", "print what makes a shell complete bitkiln's words", "bitkiln completion bash")
+    verb.add_argument("shell", choices=("bash", "zsh", "fish"), help="whose script to print")
 
 
 def _data_argument(verb: argparse.ArgumentParser, required: bool = True) -> None:

@@ -33,6 +33,7 @@ from bitkiln.sim.queues import size_queues
 from bitkiln.sim.technologies import find_technology
 
 from .board_plan import board_plan
+from .comparing import compare_command
 from .datasets import check_shape, read_dataset
 from .graph_drawing import draw_graph
 from .hls_commands import generate_hls, verify_hls_command
@@ -78,17 +79,22 @@ def run_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def report_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """The report of a run, made anew from its artefacts; it may lack the later steps."""
-    project = load_project(arguments.project)
+    """The report of a run, made anew from its artefacts; it may lack the later steps. Of several runs, a comparison."""
+    if len(arguments.project) > 1:
+        return compare_command(arguments, terminal)
+    if arguments.output:
+        raise fail("bad-arguments", "-o is for the page of several runs", hint="[output] folder names another place")
+    (path,) = arguments.project
+    project = load_project(path)
     pipeline = Pipeline(project, terminal.progress)
     *others, report = pipeline.steps
     for name in (FLOAT_GRAPH, GRAPH):
         if not (project.output / name).is_file():
             message = f"there is nothing to report yet: {project.output / name} is missing"
-            raise fail("missing-file", message, hint=f"bitkiln run {arguments.project}")
+            raise fail("missing-file", message, hint=f"bitkiln run {path}")
     stale = [step.name for step in others if not is_done(step, project.output)]
     if stale:
-        terminal.say(f"not up to date: {', '.join(stale)}; bitkiln run {arguments.project} makes them")
+        terminal.say(f"not up to date: {', '.join(stale)}; bitkiln run {path} makes them")
     with output_folder(project.output):
         do_step(report, project.output, force=True)
     return _show_report(project, pipeline, terminal)

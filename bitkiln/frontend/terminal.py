@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +34,7 @@ class _Messages(Console):
     """Standard error; when nobody reads it any more, the work goes on."""
 
     def __init__(self) -> None:
-        super().__init__(stderr=True, highlight=False, soft_wrap=True)
+        super().__init__(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -37,7 +45,7 @@ class _Results(Console):
     """Standard output; a file or pipe has no width that tables would have to be broken for."""
 
     def __init__(self) -> None:
-        super().__init__(highlight=False, soft_wrap=True)
+        super().__init__(highlight=False, soft_wrap=True, emoji=False)
         if not self.is_terminal:
             self.width = _FILE_WIDTH
 
@@ -82,7 +90,10 @@ class Terminal:
         """Tell a person something on standard error."""
         self.console.print(text, markup=False)
 
-    def errors(self, diagnostics: Sequence[Diagnostic]) -> None:
+    def errors(self, diagnostics: Sequence[Diagnostic], exit_code: int) -> None:
+        """Say what went wrong on standard error, and for machines as JSON on standard output as well."""
+        if self.is_json:
+            self.result({"errors": [diagnostic.to_plain() for diagnostic in diagnostics], "exit_code": exit_code})
         for diagnostic in diagnostics:
             style = "bold red" if diagnostic.severity is Severity.ERROR else "bold yellow"
             head, _, rest = str(diagnostic).partition(": ")
@@ -91,11 +102,19 @@ class Terminal:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Show a bar with the elapsed time while the block runs; only on a terminal."""
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        """Show a bar with the time it took, and the time left once that is known; only on a terminal."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TimeRemainingColumn(compact=True),
+        )
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             self._progress = progress
-            progress.add_task(name, total=None)
+            progress.add_task(name, total=None, left="")
             try:
                 yield
             finally:
@@ -105,7 +124,11 @@ class Terminal:
         """Move the bar of the running step; a fraction of 0 starts it anew."""
         if self._progress is not None:
             task = self._progress.task_ids[-1]
-            self._progress.update(task, description=label, completed=fraction, total=1.0 if fraction else None)
+            if not fraction:
+                self._progress.reset(task, total=None, description=label, left="")
+            else:
+                left = "left:" if fraction < 1 else ""
+                self._progress.update(task, description=label, completed=fraction, total=1.0, left=left)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -117,8 +140,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         is_number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         result.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+        result.add_row(*map(_cell, row))
     return result
+
+
+def _cell(cell: object) -> Text:
+    if isinstance(cell, Text):
+        return cell
+    return Text(f"{cell:,}" if isinstance(cell, int) else str(cell))
 
 
 @contextmanager

@@ -52,6 +52,12 @@ class Diagnostic:
             lines.append(f"  help: {self.hint}")
         return "\n".join(lines)
 
+    def to_plain(self) -> dict[str, str | int]:
+        """Return what `--json` prints of it."""
+        place = self.location
+        found: dict[str, str | int] = {"slug": self.slug, "severity": self.severity.value, "message": self.message}
+        return found | {"file": place.file, "line": place.line, "module": place.module, "hint": self.hint}
+
 
 class ToolError(Exception):
     """The user's input is wrong. Carries every Diagnostic that was found."""
