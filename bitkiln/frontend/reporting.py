@@ -118,7 +118,9 @@ def _build_tools(built: artefacts.Built | None) -> tuple[str, ...]:
 
 
 def _install_command() -> str:
-    return " ".join(["pip install", *(f"{name}=={version}" for name, version in _packages().items())])
+    """The versions without their builds: a registry has no `2.13.0+cpu`."""
+    found = (f"{name}=={version.partition('+')[0]}" for name, version in _packages().items())
+    return " ".join(["pip install", *found])
 
 
 def _packages() -> dict[str, str]:
