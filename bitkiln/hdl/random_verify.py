@@ -96,8 +96,16 @@ def verify_random(
 
 
 def _checked(seed: int, check: Check | None) -> tuple[Finding, Finding | None]:
-    """What the network of this seed showed, and the shrunk one if it failed."""
-    found = (check or check_network)(RandomNetwork.drawn(seed))
+    """What the network of this seed showed, and the shrunk one if it failed.
+
+    One that makes bitkiln itself fail counts as one wrong beat, and is no reason to give up the others.
+    """
+    network = RandomNetwork.drawn(seed)
+    try:
+        found = (check or check_network)(network)
+    except (AssertionError, ToolError) as error:
+        broken = Finding(network, 1, 0, f"{type(error).__name__}: {error}")
+        return broken, broken
     return found, None if found.is_exact else shrunk(found, check)
 
 

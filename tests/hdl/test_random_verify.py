@@ -110,6 +110,18 @@ def test_failing_networks_are_shrunk_and_written(monkeypatch: pytest.MonkeyPatch
     assert found.files().paths == tuple(sorted(f"failing_{failing.network.seed}.py" for failing in found.failing))
 
 
+def test_what_breaks_bitkiln_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(network: RandomNetwork) -> Finding:
+        if network.seed == 8:
+            raise AssertionError("eight")
+        return Finding(network, 0, 0, "")
+
+    monkeypatch.setattr("bitkiln.hdl.random_verify.check_network", check)
+    found = verify_random(3, 7)
+    assert (found.networks, found.bit_mismatches, len(found.failing)) == (3, 1, 1)
+    assert (found.failing[0].network, found.failing[0].findings) == (RandomNetwork.drawn(8), "AssertionError: eight")
+
+
 def test_written_program(tmp_path: Path) -> None:
     text = program(Finding(NETWORK, 1, 0, "12 output beats: 1 wrong\n  beat 3"))
     assert text == (
