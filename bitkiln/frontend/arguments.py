@@ -239,6 +239,12 @@ def _build(verbs: Verbs) -> None:  # type: ignore[valid-type]
         metavar="fastest|MHZ",
         help="from the chip's PLL: so many MHz, or the fastest that the design meets (default: the board's clock)",
     )
+    verb.add_argument(
+        "--patch",
+        type=Path,
+        metavar="OLD.bin",
+        help="put the weights into this bitstream of a --renewable build, without place and route (iCE40)",
+    )
     verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
 
 
@@ -326,6 +332,15 @@ def _folding_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--frames-per-second", type=float, help="the same as images a second at the clock")
     verb.add_argument("--dsp", type=int, help="how many multipliers may be DSP blocks")
     verb.add_argument("--clock-mhz", type=float, help="clock for rates (default: 12, or the board's)")
+    verb.add_argument(
+        "--storage",
+        action="append",
+        default=[],
+        metavar="[LAYER=]KIND",
+        help="where weights live: block, lut, or, written by the host, loaded or big (iCE40's SPRAM); repeatable",
+    )
+    verb.add_argument("--renewable", action="store_true", help="hardware for any weights and biases of these formats")
+    verb.add_argument("--weight-banks", type=int, help="2: the host loads a second set while the first is in use")
 
 
 def _shape(text: str) -> tuple[int, ...]:

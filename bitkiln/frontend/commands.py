@@ -26,6 +26,7 @@ from bitkiln.ir import (
     to_plain,
     write_whole,
 )
+from bitkiln.ir.units import Storage
 from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
@@ -261,6 +262,8 @@ def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """A bitstream in a folder."""
+    from bitkiln.hdl.patch import record_path  # noqa: PLC0415
+
     board = find_board(arguments.board)
     if isinstance(arguments.clock, float):
         board = board_at(board, arguments.clock)
@@ -268,10 +271,16 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if round(plan.clock_hz) != board.clock_hz:
         message = f"--clock-mhz is {plan.clock_hz / 1e6}, but {board.name} runs at {board.clock_hz / 1e6}"
         raise fail("bad-value", message, hint="leave --clock-mhz out")
+    if arguments.patch:
+        from .on_board import patch_bitstream  # noqa: PLC0415  # it imports this module
+
+        return patch_bitstream(arguments, plan, board, terminal)
     with output_folder(arguments.output), terminal.step("build"):
         built = _built(plan, board, arguments, terminal)
         file = arguments.output / f"{plan.graph.name}{Path(built.file_name).suffix}"
         write_whole(file, built.bitstream)
+        if built.record:
+            write_whole(record_path(file), built.record)
     used = {kind.value: {"used": built.used[kind], "available": count} for kind, count in built.available}
     plain = {"bitstream": str(file), "resources": used, "fmax_mhz": built.fmax_mhz, "clock_mhz": built.clock_mhz}
     rate = built.clock_mhz * 1e6 / dataflow_cycles(plan).interval
@@ -295,6 +304,15 @@ def _built(plan: Plan, board: Board, arguments: argparse.Namespace, terminal: Te
     return build_plan(plan, board, on_step=say, use_dsp=not arguments.no_dsp)
 
 
+def _stored(wish: str) -> tuple[str, str]:
+    """Return layer and kind of `--storage LAYER=KIND`, or of `KIND`, which is for all layers."""
+    layer, _, kind = wish.rpartition("=")
+    kinds = [storage.value for storage in Storage]
+    if kind not in kinds:
+        raise fail("bad-value", f"--storage: weights cannot be stored as {kind!r}", hint=known_names(kind, kinds))
+    return layer or "*", kind
+
+
 def plan_from(arguments: argparse.Namespace, board: Board | VendorBoard | None = None) -> Plan:
     """Return the Plan of the graph file and the folding options that were given; the board gives the others."""
     given = {
@@ -303,6 +321,9 @@ def plan_from(arguments: argparse.Namespace, board: Board | VendorBoard | None =
         "frames_per_second": arguments.frames_per_second,
         "dsp": arguments.dsp,
         "clock_mhz": arguments.clock_mhz,
+        "renewable": arguments.renewable or getattr(arguments, "patch", None) is not None or None,
+        "weight_banks": arguments.weight_banks,
+        "layers": [{"layer": layer, "storage": kind} for layer, kind in map(_stored, arguments.storage)] or None,
     }
     said = {name: value for name, value in given.items() if value is not None}
     options = from_plain(PlanOptions, {**(board_plan(board) if board else {}), **said}, "the folding options")

@@ -1,4 +1,7 @@
-"""Compiled simulations on disk, by digest of all that goes into them: built once, written whole or not at all."""
+"""Compiled simulations on disk, by digest of all that goes into them: built once, written whole or not at all.
+
+Beside each stands the digest of its own bytes: one that was damaged since is built again.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,33 @@ def built(
     for part in (bundle.digest(), *identity):
         total.update(len(part.encode()).to_bytes(8, "little") + part.encode())
     kept = cache_folder.absolute() / f"{total.hexdigest()[:32]}{suffix}"
-    if kept.is_file():
+    if _is_whole(kept):
         return kept
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building.", dir=kept.parent) as scratch:
-            build(bundle.write(Path(scratch) / "files")).replace(kept)
+            new = build(bundle.write(Path(scratch) / "files"))
+            digest = new.with_name("digest")
+            digest.write_text(_digest(new))
+            new.replace(kept)
+            digest.replace(_digest_path(kept))
     except OSError as error:
         message = f"cannot write {kept}: {error.strerror or error}"
         raise fail("cannot-write", message, hint="name another cache folder, or check the free space") from error
     return kept
+
+
+def _is_whole(kept: Path) -> bool:
+    """True if the file has the bytes that were written. It is executed: half a file would end this process."""
+    try:
+        return _digest_path(kept).read_text() == _digest(kept)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _digest_path(kept: Path) -> Path:
+    return kept.with_name(f"{kept.name}.sha256")

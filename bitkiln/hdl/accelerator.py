@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from bitkiln.ir import Plan
+from bitkiln.ir.units import MatrixVector
 
 from .units import LOAD_BUS, Queue, UnitComponent, unit_component
 from .weights import SelfLoading, has_loaded_weights, weight_banks, weights_of
@@ -28,6 +29,12 @@ class Accelerator(wiring.Component):
             "o": Out(stream.Signature(unsigned(sink.beat.width))),
         }
         super().__init__(streams | ({"load": In(LOAD_BUS)} if has_loaded_weights(plan) else {}))
+
+    @property
+    def is_renewable(self) -> bool:
+        """True if the bitstream has weights that may be replaced in it."""
+        units = [stage.unit for stage in self.plan.stages]
+        return any(isinstance(unit, MatrixVector) and unit.renewable and not unit.storage.is_loaded for unit in units)
 
     def elaborate(self, platform: object) -> Module:
         plan, m = self.plan, Module()

@@ -27,7 +27,7 @@ class HostedAccelerator(wiring.Component):
 
     `accelerator` has `i: In(stream.Signature(n))` and `o: Out(stream.Signature(m))`, with the widths of
     `identity`'s streams: it takes `identity.input.beats` beats an image and gives `identity.output.beats`. If the host
-    loads its weights it has `load`, too.
+    loads its weights it has `load`, too; if it says that it `is_renewable`, its identity can be replaced as well.
     """
 
     def __init__(self, accelerator: wiring.Component, identity: Identity, bit_cycles: int, timing: LinkTiming) -> None:
@@ -41,7 +41,8 @@ class HostedAccelerator(wiring.Component):
         m = Module()
         m.submodules.receiver = receiver = UartReceiver(self._bit_cycles)
         m.submodules.transmitter = transmitter = UartTransmitter(self._bit_cycles)
-        m.submodules.link = link = Link(self._identity, self._timing)
+        is_renewable = bool(getattr(self._accelerator, "is_renewable", False))
+        m.submodules.link = link = Link(self._identity, self._timing, is_renewable=is_renewable)
         m.submodules.accelerator = ResetInserter(link.reset)(self._accelerator)
         connect(m, receiver.o, link.rx)
         connect(m, link.tx, transmitter.i)

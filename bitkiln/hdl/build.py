@@ -47,6 +47,7 @@ class BuildResult:
 
     `fmax_mhz` is nextpnr's. On iCE40 it takes every multiplier block for one with registers at both ends,
     as our units have them: a path through an unregistered one is not seen. `caveat` says what else it does not see.
+    `record` is what `bitkiln.hdl.patch` needs to put other weights into the bitstream, if it can.
     """
 
     bitstream: bytes
@@ -61,6 +62,7 @@ class BuildResult:
     tool_versions: tuple[str, ...]
     is_cached: bool
     caveat: str = ""
+    record: bytes = b""
 
 
 def default_cache() -> Path:

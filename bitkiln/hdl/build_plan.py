@@ -9,13 +9,14 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 
-from bitkiln.boards import Board
+from bitkiln.boards import Board, Family
 from bitkiln.ir import Plan, Stream
 from bitkiln.ir.units import MatrixVector, Multiplier, Unit
 
 from .accelerator import Accelerator
 from .board_top import CONSTRAINTS, board_bundle
-from .build import BuildResult, build
+from .build import BuildResult, build_bundle
+from .patch import PatchRecord, build_renewable, patched
 from .protocol import Identity, StreamFormat
 from .weights import weight_banks, weights_of
 
@@ -46,19 +47,29 @@ def build_plan(
     use_dsp: bool = True,
     must_meet_clock: bool = True,
 ) -> BuildResult:
-    """Build the plan for `board`; see `bitkiln.hdl.build.build` for the cache and what is raised."""
+    """Build the plan for `board`; see `bitkiln.hdl.build.build` for the cache and what is raised.
+
+    On iCE40 the bitstream of a renewable plan takes other weights by `patch_plan`: it has a `record`.
+    """
     board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
-    identity = plan_identity(plan, board.clock_hz)
     accelerator = Accelerator(plan if use_dsp else without_named_blocks(plan))
+    design = board_bundle(accelerator, plan_identity(plan, board.clock_hz), board)
+    is_patchable = accelerator.is_renewable and board.family is Family.ICE40
+    build = build_renewable if is_patchable else build_bundle
     return build(
-        accelerator,
-        identity,
+        design,
         board,
         cache=cache,
         on_step=on_step,
         use_dsp=use_dsp,
         must_meet_clock=must_meet_clock,
     )
+
+
+def patch_plan(plan: Plan, board: Board, old: bytes, record: PatchRecord) -> tuple[bytes, PatchRecord]:
+    """Return the bitstream `old` with the weights of `plan`, and its record; raises like `patched`."""
+    accelerator = Accelerator(plan if record.use_dsp else without_named_blocks(plan))
+    return patched(old, record, board_bundle(accelerator, plan_identity(plan, board.clock_hz), board), board)
 
 
 def without_named_blocks(plan: Plan) -> Plan:

@@ -16,9 +16,12 @@ from .bundle import Bundle
 from .ice40_dsp import COARSE_WITH_DSP
 from .ice40_memory import bram_map
 from .toolchain import ECPPACK, GOWIN_PACK, ICEPACK, NEXTPNR_ECP5, NEXTPNR_GOWIN, NEXTPNR_ICE40, Tool
+from .units import MEMORY_PREFIX
 
 NETLIST = "netlist.v"
 _BRAM_MAP = "ice40_memory.v"
+# Of some memories no word is read while it is written: yosys need not add what would tell the old word from the new.
+_NO_COLLISIONS = (f"setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=\\{MEMORY_PREFIX}* %i",)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class FamilyTools:
         """Return the yosys script; without DSPs the multipliers are made of LUTs."""
         lines = (
             f"read_rtlil {TOP}.il",
+            *_NO_COLLISIONS,
             *(self.synthesis if has_dsp else self.synthesis_in_luts),
             f"write_json {TOP}.json",
             f"write_verilog -noattr {NETLIST}",

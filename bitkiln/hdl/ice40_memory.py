@@ -62,6 +62,13 @@ def bram_map() -> str:
     return text
 
 
+def physical_bits(width: int) -> list[list[int]]:
+    """Return, for each data bit of a port of `width`, which bit of a block RAM's contents it is in each word."""
+    words = range(WORD_BITS * WORDS // width)
+    logical = [[word * width + lane for word in words] for lane in range(width)]
+    return [[(bit & ~15) + _reversed(bit & 15) for bit in lane] for lane in logical]
+
+
 def _reversed(nibble: int) -> int:
     return int(f"{nibble:04b}"[::-1], 2)
 

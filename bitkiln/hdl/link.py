@@ -11,13 +11,14 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import crc, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect
 
 from .link_buffers import ImageBuffer, ResultBuffer
 from .link_frames import FrameReceiver, FrameSender
 from .link_loader import WeightLoader
 from .protocol import IDENTITY_BYTES, LATENCY_BYTES, STATE_AT, WEIGHTS_DIGEST_AT, Command, Identity, Status
-from .units import LOAD_BUS
+from .units import LOAD_BUS, RENEWABLE_PREFIX
 
 QUIET_S = 0.1
 WATCHDOG_S = 2.0
@@ -44,11 +45,13 @@ class Link(wiring.Component):
     """Answers the requests whose bytes come on `rx` with the bytes on `tx`.
 
     `o` feeds the accelerator and `i` takes its results; `reset` is high for a cycle when it must start afresh. `load`
-    is there if the host loads weights; no image is released before it has.
+    is there if the host loads weights; no image is released before it has. With `is_renewable` the identity may be
+    replaced in a finished bitstream, as weights may.
     """
 
-    def __init__(self, identity: Identity, timing: LinkTiming) -> None:
+    def __init__(self, identity: Identity, timing: LinkTiming, *, is_renewable: bool = False) -> None:
         self._identity = identity
+        self._is_renewable = is_renewable
         self._timing = timing
         self._loader = WeightLoader(identity) if identity.load_bytes else None
         super().__init__(
@@ -190,8 +193,14 @@ class Link(wiring.Component):
 
     def _identity_byte(self, m: Module, position: Signal) -> Value:
         """The byte at `position` in the cycle before; what it says of loaded weights changes, the rest is fixed."""
-        fixed = Const(int.from_bytes(self._identity.encode(), "little"), 8 * IDENTITY_BYTES)
-        byte: Value = fixed.word_select(position, 8)
+        fixed = self._identity.encode()
+        byte: Value = Const(int.from_bytes(fixed, "little"), 8 * IDENTITY_BYTES).word_select(position, 8)
+        if self._is_renewable:
+            memory = Memory(shape=8, depth=1 << len(position), init=fixed, attrs={"rom_style": "block"})
+            m.submodules[f"{RENEWABLE_PREFIX}identity"] = memory
+            port = memory.read_port()
+            m.d.comb += port.addr.eq(position)
+            byte = port.data
         if self._loader:
             loader = self._loader
             m.d.comb += loader.digest_at.eq(position - WEIGHTS_DIGEST_AT)

@@ -22,6 +22,7 @@ from bitkiln.ir.units import (
     Window,
 )
 
+from ._constants import RENEWABLE_PREFIX
 from ._contents import Contents, loaded_contents
 from ._loaded import LOAD_BUS, MEMORY_PREFIX
 from ._parts import UnitComponent
@@ -58,4 +59,13 @@ def unit_component(unit: Unit, outputs: tuple[Stream, ...]) -> UnitComponent:
     return _COMPONENTS[type(unit)](unit, outputs)
 
 
-__all__ = ["LOAD_BUS", "MEMORY_PREFIX", "Contents", "Queue", "UnitComponent", "loaded_contents", "unit_component"]
+__all__ = [
+    "LOAD_BUS",
+    "MEMORY_PREFIX",
+    "RENEWABLE_PREFIX",
+    "Contents",
+    "Queue",
+    "UnitComponent",
+    "loaded_contents",
+    "unit_component",
+]

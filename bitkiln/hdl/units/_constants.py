@@ -19,7 +19,9 @@ RENEWABLE_PREFIX = "renewable_"
 """Of the names of memories whose contents may be replaced in a finished bitstream."""
 
 RENEWABLE_WORDS = 64
-"""So deep are they at least, so that each bit of a word can be told from others by its values (`bitkiln.hdl.patch`)."""
+"""Their words are a multiple of it, so that in each block RAM a bit of them can be told from others by its values
+(`bitkiln.hdl.ice40_contents`).
+"""
 
 
 class Constants:
@@ -72,5 +74,5 @@ class Constants:
             style = "block" if self._unit.storage is Storage.BLOCK else "logic"
             attributes = {"rom_style": style, "ram_style": style}
         if self._unit.renewable:
-            depth = max(depth, RENEWABLE_WORDS)
+            depth = -(-depth // RENEWABLE_WORDS) * RENEWABLE_WORDS
         return Memory(shape=unsigned(width), depth=depth, init=words, attrs=attributes)
