@@ -13,6 +13,7 @@ pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
 from amaranth.back import rtlil
 
 from bitkiln.hdl.accelerator import Accelerator
+from bitkiln.hdl.generate import generate_rtl
 from bitkiln.hdl.protocol import CHUNK_BYTES
 from bitkiln.hdl.verification import RtlSimulator, VerifyOptions
 from bitkiln.hdl.verify import verify_plan
@@ -78,6 +79,15 @@ def test_bits_and_cycles(graph: Graph, simulator: RtlSimulator, banks: int, simu
     found = verify_plan(plan, samples, VerifyOptions(IMAGES, simulator), simulation_cache)
     assert found.is_exact
     assert found.rtl_latency == dataflow_cycles(plan).latency
+
+
+@pytest.mark.tools("yosys")
+def test_generated_files_have_the_weights_beside_them(graph: Graph) -> None:
+    plan = loaded(graph, Storage.LOADED)
+    bundle = generate_rtl(plan)
+    assert bundle.paths == ("plan.json", "top.il", "top.v", "weights.bin")
+    assert bundle["weights.bin"] == weights_of(plan).data
+    assert b"input load__valid;" in bundle["top.v"]
 
 
 def test_where_weights_live_changes_no_cycle(graph: Graph) -> None:

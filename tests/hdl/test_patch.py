@@ -20,7 +20,14 @@ from bitkiln.hdl.build import BuildResult
 from bitkiln.hdl.build_plan import build_plan, patch_plan, plan_identity
 from bitkiln.hdl.bundle import Bundle
 from bitkiln.hdl.ice40_bitstream import bitstream_with_rams, rams_of_bitstream
-from bitkiln.hdl.ice40_contents import find_places, rams_of, renewed, with_rams
+from bitkiln.hdl.ice40_contents import (
+    find_places,
+    netlist_with_rams,
+    rams_of,
+    rams_of_netlist,
+    renewed,
+    with_rams,
+)
 from bitkiln.hdl.ice40_memory import physical_bits
 from bitkiln.hdl.patch import PatchRecord
 from bitkiln.hdl.renewal import Contents, renewable_contents, structure_digest, template
@@ -118,8 +125,6 @@ def test_the_patched_bits_compute_the_new_network(
     assert found.is_exact, found.findings
     wrong = verify_built(planned(graph), samples, BOARD, Level.BITSTREAM, 3, bitstream=patched, cache=cache)
     assert "the chip says that it holds another design" in wrong.findings
-    netlist = verify_built(planned(retrained), samples, BOARD, Level.NETLIST, 3, cache=cache)
-    assert netlist.is_exact, netlist.findings
 
 
 @pytest.mark.slow
@@ -151,10 +156,13 @@ def test_what_cannot_be_patched(built: BuildResult, graph: Graph) -> None:
 
 @pytest.mark.slow
 @pytest.mark.tools("yosys", "nextpnr-ice40")
-def test_file_and_text_hold_the_same_block_rams(built: BuildResult) -> None:
+def test_file_text_and_netlist_hold_the_same_block_rams(built: BuildResult) -> None:
     in_file, in_text = rams_of_bitstream(built.bitstream), rams_of(built.routed.decode())
     used = {bits.tobytes() for bits in in_text.values() if bits.any()}
     assert {bits.tobytes() for bits in in_file.values() if bits.any()} == used
+    in_netlist = rams_of_netlist(built.netlist.decode())
+    assert {bits.tobytes() for bits in in_netlist.values() if bits.any()} == used
+    assert rams_of_netlist(netlist_with_rams(built.netlist.decode(), in_netlist)).keys() == in_netlist.keys()
     assert bitstream_with_rams(built.bitstream, in_file) == built.bitstream
     assert with_rams(built.routed.decode(), in_text) == built.routed.decode()
 

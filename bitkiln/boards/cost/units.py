@@ -141,7 +141,7 @@ def _constants(bill: Bill, unit: MatrixVector, size: tuple[int, int], kept: int,
         _loader(bill, words, width)
     elif unit.renewable:
         style = Style.BLOCK if unit.storage is Storage.BLOCK else Style.LOGIC
-        bill.memory(Memory(max(words, RENEWABLE_WORDS), kept, style=style))
+        bill.memory(Memory(-(-words // RENEWABLE_WORDS) * RENEWABLE_WORDS, kept, style=style))
     else:
         bill.memory(Memory(words, kept, style=style))
 
