@@ -174,15 +174,13 @@ def _term_bits(unit: MatrixVector) -> int:
 
 
 def _count_tree(bill: Bill, bits: int, copies: int) -> None:
-    heights = [bits]
-    while max(heights) > 2:
-        full, left = [height // 3 for height in heights], [height % 3 for height in heights]
-        bill.add(Part.FULL_ADDER, copies * sum(full))
-        bill.add(Part.WIRE_REGISTER, copies * sum(left))
-        sums = [a + b for a, b in zip(full, left, strict=True)]
-        heights = [a + b for a, b in zip([*sums, 0], [0, *full], strict=True)]
-        heights = heights if heights[-1] else heights[:-1]
-    bill.adders(copies, len(heights))
+    """Threes to numbers of two bits, and the tree of those."""
+    bill.add(Part.FULL_ADDER, copies * (bits // 3))
+    terms, width = -(-bits // 3), 2
+    while terms > 1:
+        bill.adders(copies * (terms // 2), width)
+        bill.add(Part.WIRE_REGISTER, copies * (terms % 2) * width)
+        terms, width = -(-terms // 2), width + 1
 
 
 def row_ending(bill: Bill, unit: MatrixVector, sums: Accumulation) -> None:

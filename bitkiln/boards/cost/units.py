@@ -297,7 +297,7 @@ def _stored(unit: MatrixVector) -> NDArray[np.int64]:
     """What the memory holds for each weight."""
     match unit.weight_code:
         case WeightCode.BIPOLAR:
-            return (unit.weights + 1) >> 1
+            return (1 - unit.weights) >> 1
         case WeightCode.CODEBOOK:
             return np.searchsorted(np.array(unit.codebook), unit.weights)
         case WeightCode.POWER:

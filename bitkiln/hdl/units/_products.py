@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 
 from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode
 
+from ._count import Pair, counted
 from ._packing import dual_products, shared_sums
 from ._parts import registered, tree
 from ._target import Target
@@ -31,12 +32,15 @@ def summed_products(
         weights = [registered(m, weight, f"weight_{n}") for n, weight in enumerate(weights)]
     sums = []
     for p, row in enumerate(_rows(unit, weights)):
-        terms = [_term(unit, value, weight) for value, weight in zip(x, row, strict=True)]
         if unit.products is Products.COUNT:
-            sums.append(counted(m, terms, f"count_{p}"))
-        else:
-            terms = [registered(m, term, f"product_{p}_{s}") for s, term in enumerate(terms)]
-            sums.append(tree(m, terms, unit.tree_stages, f"tree_{p}"))
+            pairs = [_pair(unit, value, weight) for value, weight in zip(x, row, strict=True)]
+            sums.append(counted(m, pairs, target, f"count_{p}", is_constant=unit.is_unrolled))
+            continue
+        terms = [
+            registered(m, _term(unit, value, weight), f"product_{p}_{s}")
+            for s, (value, weight) in enumerate(zip(x, row, strict=True))
+        ]
+        sums.append(tree(m, terms, unit.tree_stages, f"tree_{p}"))
     return sums
 
 
@@ -50,7 +54,7 @@ def _term(unit: MatrixVector, x: Value, weight: Value) -> Value:
         case Products.MULTIPLY:
             return lut_product(x, weight) if unit.multiplier is Multiplier.LUT else x * weight
         case Products.COUNT:
-            return _match(x, weight, is_ternary)
+            raise AssertionError("pairs are counted")
         case Products.SIGN:
             return _signed(x, weight, is_ternary)
         case Products.SHIFT:
@@ -59,15 +63,17 @@ def _term(unit: MatrixVector, x: Value, weight: Value) -> Value:
             return Mux(x[0], weight, 0)
 
 
-def _match(x: Value, weight: Value, is_ternary: bool) -> Value:
-    """1 where a bipolar input and weight agree; a ternary weight has its sign above its mask."""
-    return (x[0] ^ weight[1]) & weight[0] if is_ternary else ~(x[0] ^ weight[0])
+def _pair(unit: MatrixVector, x: Value, weight: Value) -> Pair:
+    """Two bits that differ where bipolar input and weight agree; a ternary weight has its sign above its mask."""
+    if unit.weight_code is WeightCode.TERNARY:
+        return (x[0] ^ weight[1]) & weight[0], Const(0, 1)
+    return x[0], weight[0]
 
 
 def _signed(x: Value, weight: Value, is_ternary: bool) -> Value:
     """x, its inverse, or 0."""
     wide = Cat(x, x[-1] if x.shape().signed else Const(0))
-    is_negative = weight[1] if is_ternary else ~weight[0]
+    is_negative = weight[1] if is_ternary else weight[0]
     inverted = wide ^ is_negative.replicate(len(wide))
     return (inverted & weight[0].replicate(len(wide)) if is_ternary else inverted).as_signed()
 
@@ -82,30 +88,6 @@ def _shifted(unit: MatrixVector, x: Value, weight: Value) -> Value:
         wide = Cat(Const(0, number - 1), x, (x[-1] if x.shape().signed else Const(0, 1)).replicate(bits - len(x)))
         placed = Mux(exponent == number, wide[:bits].as_signed(), placed)
     return (placed ^ is_negative.replicate(bits))[:bits].as_signed()
-
-
-def counted(m: Module, bits: Sequence[Value], name: str) -> Value:
-    """Return how many of `bits` are 1, `count_stages(len(bits))` cycles later.
-
-    Each rank takes three bits of a weight to one of the same weight and one of twice that; the last adds what is left.
-    """
-    columns, rank = [list(bits)], 0
-    while max(len(column) for column in columns) > 2:
-        following: list[list[Value]] = [[] for _ in range(len(columns) + 1)]
-        for weight, column in enumerate(columns):
-            for n in range(0, len(column) // 3 * 3, 3):
-                a, b, c = column[n : n + 3]
-                parity = a ^ b
-                following[weight].append(registered(m, parity ^ c, f"{name}_{rank}_{weight}_{n}_sum"))
-                following[weight + 1].append(registered(m, Mux(parity, c, a), f"{name}_{rank}_{weight}_{n}_carry"))
-            for n in range(len(column) // 3 * 3, len(column)):
-                following[weight].append(registered(m, column[n], f"{name}_{rank}_{weight}_{n}"))
-        columns, rank = [column for column in following if column], rank + 1
-    low = Cat(*(column[0] for column in columns))
-    if rank and max(len(column) for column in columns) == 1:
-        return low
-    high = Cat(*(column[1] if len(column) > 1 else Const(0, 1) for column in columns))
-    return registered(m, (low + high)[: len(bits).bit_length()], f"{name}_total")
 
 
 def lut_product(x: Value, weight: Value) -> Value:

@@ -157,7 +157,7 @@ def _stored(unit: MatrixVector) -> NDArray[np.int64]:
         case WeightCode.INTEGER | WeightCode.TERNARY:
             return unit.weights
         case WeightCode.BIPOLAR:
-            return (unit.weights + 1) >> 1
+            return (1 - unit.weights) >> 1
         case WeightCode.CODEBOOK:
             return np.searchsorted(np.array(unit.codebook), unit.weights)
         case WeightCode.POWER:

@@ -73,15 +73,8 @@ class Products(Enum):
 
 
 def count_stages(bits: int) -> int:
-    """Register ranks of the tree that counts ones: ranks of full adders while some weight has more than two bits, then
-    one addition (Wallace, 1964).
-    """
-    heights, stages = [bits], 0
-    while max(heights) > 2:
-        sums, carries = [h // 3 + h % 3 for h in heights], [h // 3 for h in heights]
-        heights = [a + b for a, b in zip([*sums, 0], [0, *carries], strict=True)]
-        stages += 1
-    return stages + (max(heights) == 2 or stages == 0)
+    """Register ranks of a count of ones: of three bits each, and of the tree that adds these counts."""
+    return 1 + (-(-bits // 3) - 1).bit_length()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,24 @@ pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Const, Elaboratable, Module, Signal, Value
 
+from bitkiln.hdl.harness import cxxrtl_headers
 from bitkiln.hdl.toolchain import YOSYS
+from bitkiln.hdl.units._count import CountForm, counted
 from bitkiln.hdl.units._packing import joined_rows, low_product, taken_apart
 from bitkiln.hdl.units._parts import delayed, lanes, registered, rescaled
-from bitkiln.hdl.units._products import counted, lut_product
+from bitkiln.hdl.units._products import lut_product
+from bitkiln.hdl.units._target import Target
 from bitkiln.ir import ToolError
 from bitkiln.ir.units import Packing, Rescale, count_stages
 
 PROOF = (
-    "read_rtlil top.il; hierarchy -top top; proc -norom; flatten; opt_clean; "
+    "read_verilog -icells +/lattice/common_sim.vh +/lattice/ccu2c_sim.vh; read_verilog -icells ice40.v; "
+    "read_rtlil top.il; "
+    "hierarchy -top top; proc -norom; flatten; opt_clean; "
     "sat -verify -tempinduct -prove bad 0 -set-init-zero -seq 1 top"
 )
+
+ICE40_CELLS = ("SB_LUT4", "SB_CARRY")
 
 Circuit = Callable[[Module, Signal], tuple[Value, Value]]
 """Adds two circuits of an input that should be equal."""
@@ -43,10 +51,19 @@ class Comparison(Elaboratable):
         return m
 
 
+def ice40_cells() -> str:
+    """yosys' own models of the LUT and the carry; to read those of all cells takes a minute."""
+    models = (cxxrtl_headers().parents[3] / "ice40" / "cells_sim.v").read_text()
+    models = re.sub(r"`ICE40_DEFAULT_ASSIGNMENT_\d", "", models)
+    found = (re.search(rf"^module {name} .*?^endmodule", models, re.MULTILINE | re.DOTALL) for name in ICE40_CELLS)
+    return "\n".join(re.sub(r"`ifdef.*?`endif", "", cell[0], flags=re.DOTALL) for cell in found if cell)
+
+
 def prove(bits: int, circuit: Circuit, folder: Path) -> None:
     """Raise ToolError `tool-failed` if the circuits can differ."""
     top = Comparison(bits, circuit)
     (folder / "top.il").write_text(rtlil.convert(top, name="top", ports=[top.x, top.bad], emit_src=False))
+    (folder / "ice40.v").write_text(ice40_cells())
     YOSYS.run(("-q", "-p", PROOF), folder)
 
 
@@ -62,13 +79,30 @@ def table(m: Module, x: Signal, values: list[int], bits: int, delay: int) -> Val
 
 @pytest.mark.slow
 @pytest.mark.tools("yosys")
-@pytest.mark.parametrize("bits", [1, 2, 3, 5, 8, 12])
-def test_count(bits: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", Target)
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8, 11])
+def test_count(bits: int, target: Target, tmp_path: Path) -> None:
+    """In the cells of ECP5 as yosys models them, and as it is simulated."""
+
     def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
         total = sum((bit for bit in list(x)[1:]), x[0])
-        return counted(m, list(x), "count"), delayed(m, total, count_stages(bits), "expected")
+        pairs = [(bit, Const(0, 1)) for bit in x]
+        return counted(m, pairs, target, "count"), delayed(m, total, count_stages(bits), "expected")
 
     prove(bits, circuit, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys")
+@pytest.mark.parametrize("form", CountForm)
+@pytest.mark.parametrize("target", Target)
+def test_count_of_what_differs(target: Target, form: CountForm, tmp_path: Path) -> None:
+    def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
+        pairs = list(zip(x[:7], x[7:], strict=True))
+        total = sum((a ^ b for a, b in pairs[1:]), pairs[0][0] ^ pairs[0][1])
+        return counted(m, pairs, target, "count", form=form), delayed(m, total, count_stages(7), "expected")
+
+    prove(14, circuit, tmp_path)
 
 
 @pytest.mark.slow
