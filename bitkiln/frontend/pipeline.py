@@ -238,7 +238,7 @@ class Pipeline:
     def _report_key(self) -> object:
         files = [FLOAT_GRAPH, IMPORTED, GRAPH, ACCURACY, VERIFY, *([BUILD] if self.project.board else [])]
         present = {name: file_digest(self.folder / name) for name in files if (self.folder / name).is_file()}
-        return [present, self._simulate_key(), self.project.file.name]
+        return [present, self._simulate_key(), self.project.file.name, file_digest(self.project.file)]
 
     def _report(self) -> tuple[str, ...]:
         from .reporting import assemble_report  # noqa: PLC0415

@@ -221,7 +221,7 @@ def _plain_row(row: UnitRow) -> Plain:
 
 
 def _plain_wait(wait: Wait, cycles: int, parts: Sequence[str]) -> Plain:
-    of = parts[wait.part] if wait.cause is Cause.UNIT else wait.of
+    of = parts[wait.part] if wait.cause is Cause.UNIT and parts else wait.of
     return {"for": wait.cause.value, "of": of, "stream": wait.stream, "cycles": cycles}
 
 

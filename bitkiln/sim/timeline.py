@@ -91,21 +91,25 @@ class Timeline:
     samples: int = 0
 
 
-def plan_timeline(plan: Plan) -> Timeline:
+def plan_timeline(plan: Plan) -> Timeline | None:
     """Return the timeline of a plan whose units take no more or less time for some image than for others.
 
-    The plan must have a solution: raise what `dataflow_cycles` raises first.
+    None for a plan that was not seen to repeat, and of which too few images were solved to know what all units do until
+    the first result. The plan must have a solution: `dataflow_cycles` raises an error if there is none.
     """
     recurrence = Recurrence(Network(plan), {stream.name: stream.depth for stream in plan.streams})
     solution = recurrence.solve()
     assert isinstance(solution, Solution), "dataflow_cycles tells of deadlocks"
-    return Timeline(_first(recurrence, solution), _steady(recurrence, solution))
+    first = _first(recurrence, solution)
+    return Timeline(first, _steady(recurrence, solution)) if first else None
 
 
-def _first(recurrence: Recurrence, solution: Solution) -> Window:
+def _first(recurrence: Recurrence, solution: Solution) -> Window | None:
     end = int(solution.times[recurrence.network.sink][0, -1]) + 1
     numbers = range(len(solution.times))
     images = max(_images_until(solution, index, end) for index in numbers)
+    if images > solution.images and not solution.is_repeating:
+        return None
     finder = StallFinder(recurrence, [extended_times(solution, index, images) for index in numbers])
     stalls = [finder.stalls(index, range(images)).within(0, end) for index in numbers]
     return Window(end, 1, unit_rows(_in_order(recurrence.network, stalls), end))

@@ -102,7 +102,10 @@ def test_the_report(finished: Path) -> None:
     assert report["images_per_second"] == 12e6 / cycles["interval"]
     assert (report["resources"], report["fmax_mhz"], report["bitstream"]["path"]) == ({}, None, None)
     assert {"stem.0", "widen.0", "residual.0", "add", "classify"} <= {layer["name"] for layer in report["layers"]}
-    assert report["commands"] == ["bitkiln run digits/project.toml"]
+    assert report["commands"][-1] == "bitkiln run digits/project.toml"
+    assert set(report["digests"]) >= {"project.toml", "weights.safetensors", "rtl/top.v", "compressed.kiln"}
+    assert [step["name"] for step in report["recipe"]] == ["import", "quantise"]
+    assert report["timeline"]["steady"]["cycles"] == cycles["interval"]
 
 
 def test_again(project: Path, bitkiln: Run) -> None:
@@ -118,7 +121,7 @@ def test_again(project: Path, bitkiln: Run) -> None:
     ("old", "new", "steps"),
     [
         ("[plan]", '[simulate]\ntechnology = "65nm"\n[plan]', ["simulate", "report"]),
-        ("[verify]", "[verify]\nseed = 7", ["verify"]),  # which finds the same
+        ("[verify]", "[verify]\nseed = 7", ["verify", "report"]),  # which has the project file's digest
         ("weight_bits = 8", "weight_bits = 6", ["compress", "simulate", "generate", "verify", "report"]),
         ("max_multipliers = 8", "max_multipliers = 9", ["simulate", "generate", "verify", "report"]),
     ],

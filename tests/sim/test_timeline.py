@@ -63,12 +63,19 @@ def test_first_image_equals_simulation_cycle_by_cycle(graph: Graph, seed: int, m
     if sum(stream.beats for stream in plan.streams) > 500 or solved(plan) is None:
         return
     found = plan_timeline(plan)
+    if found is None:
+        return
     assert found.first.cycles == dataflow_cycles(plan).latency
     assert [row.unit for row in found.first.rows] == ["the input", *(s.name for s in plan.stages), "the output"]
     assert_adds_up(found.first)
     reasons = run_with_reasons(plan, found.first.cycles)
     for row in found.first.rows:
         assert_seen(row, reasons[row.unit], 0)
+
+
+def steady_of(plan: Plan) -> Window | None:
+    found = plan_timeline(plan)
+    return found.steady if found else None
 
 
 @settings(max_examples=40)
@@ -78,7 +85,7 @@ def test_steady_state_adds_up(graph: Graph, seed: int, multipliers: int) -> None
     cycles = solved(plan)
     if cycles is None:
         return
-    steady = plan_timeline(plan).steady
+    steady = steady_of(plan)
     if steady is None:
         return
     assert (steady.cycles, steady.images) == (cycles.period_cycles, cycles.period)
@@ -90,7 +97,7 @@ def test_steady_state_adds_up(graph: Graph, seed: int, multipliers: int) -> None
 
 def test_steady_state_equals_simulation_cycle_by_cycle() -> None:
     plan = schedule(mlp((8, 6, 4)), PlanOptions(max_multipliers=4))
-    steady = plan_timeline(plan).steady
+    steady = steady_of(plan)
     assert steady is not None
     cycles = dataflow_cycles(plan)
     begin = int(cycles.input_cycles(cycles.solved_images + 1)[-1, 0])
@@ -102,7 +109,7 @@ def test_steady_state_equals_simulation_cycle_by_cycle() -> None:
 def test_the_slowest_unit_stalls_the_others() -> None:
     folding = (LayerFolding("fc1", pe=1, simd=1), LayerFolding("fc2", pe=4, simd=4))
     plan = size_queues(schedule(mlp((8, 16, 4)), PlanOptions(layers=folding)))
-    steady = plan_timeline(plan).steady
+    steady = steady_of(plan)
     assert steady is not None
     rows = {row.unit: row for row in steady.rows}
     assert steady.cycles == 8 * 16
@@ -127,6 +134,7 @@ def totals(window: Window) -> list[tuple[str, int, dict[tuple[str, str], int]]]:
 def test_images_have_the_timeline_of_the_plan_where_they_do_not_matter(graph: Graph) -> None:
     plan = size_queues(schedule(graph, PlanOptions(max_multipliers=6)))
     by_plan, by_images = plan_timeline(plan), image_timeline(plan, codes_of(plan, 12, 1.0))
+    assert by_plan is not None
     assert by_images is not None
     assert totals(by_images.first) == totals(by_plan.first)
     assert by_images.steady is not None
