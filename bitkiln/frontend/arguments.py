@@ -291,6 +291,9 @@ def _report(verbs: Verbs) -> None:  # type: ignore[valid-type]
         help="project.toml, or the folder that holds it; of several, which are compared, report.json files, too",
     )
     verb.add_argument("-o", "--output", type=Path, help="page to write of several runs (default: comparison.html)")
+    verb.add_argument(
+        "--csynth", type=Path, metavar="FILE", help="synthesis report of Vitis HLS (csynth.xml) to show beside it"
+    )
 
 
 def _list(verbs: Verbs) -> None:  # type: ignore[valid-type]

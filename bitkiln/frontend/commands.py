@@ -28,6 +28,7 @@ from bitkiln.ir import (
 )
 from bitkiln.ir.units import Storage
 from bitkiln.passes.schedule import PlanOptions, schedule
+from bitkiln.sim.csynth import read_csynth
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
@@ -88,6 +89,7 @@ def report_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     (path,) = arguments.project
     project = load_project(path)
     pipeline = Pipeline(project, terminal.progress)
+    pipeline.csynth = read_csynth(arguments.csynth) if arguments.csynth else None
     *others, report = pipeline.steps
     for name in (FLOAT_GRAPH, GRAPH):
         if not (project.output / name).is_file():

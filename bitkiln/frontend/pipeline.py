@@ -16,6 +16,7 @@ from bitkiln.boards import Resources
 from bitkiln.ir import Plan, fail, from_plain, load_graph, save_graph, to_plain, write_whole
 from bitkiln.passes import Canonicalise, Context, Progress, Tune, no_progress, run_passes
 from bitkiln.passes.schedule import schedule
+from bitkiln.sim.csynth import Csynth
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
 from bitkiln.sim.queues import size_queues
@@ -80,12 +81,16 @@ class Built:
 
 
 class Pipeline:
-    """The steps of a project. What a step needs is read from the files of the steps before it, when it is needed."""
+    """The steps of a project. What a step needs is read from the files of the steps before it, when it is needed.
+
+    `csynth` is for the report only; it comes from outside and is no artefact.
+    """
 
     def __init__(self, project: Project, progress: Progress = no_progress) -> None:
         self.project = project
         self.progress = progress
         self.folder = project.output
+        self.csynth: Csynth | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:

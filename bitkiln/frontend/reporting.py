@@ -73,6 +73,7 @@ def _report(pipeline: Pipeline) -> Report:
         commands=(_install_command(), f"bitkiln run {file.resolve().parent.name}/{file.name}"),
         tools=(*_versions(), *_build_tools(built)),
         digests=_digests(pipeline, built),
+        csynth=pipeline.csynth,
     )
 
 

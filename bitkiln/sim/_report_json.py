@@ -78,6 +78,7 @@ def _plain(report: Report) -> Plain:
         "commands": report.commands,
         "tools": report.tools,
         "digests": dict(report.digests),
+        "csynth": asdict(report.csynth) | {"fmax_mhz": report.csynth.fmax_mhz} if report.csynth else None,
         **_plain_design(design),
     }
 

@@ -9,6 +9,7 @@ from bitkiln.boards import Board, Resource, Resources
 from bitkiln.ir import Graph
 
 from ._report_json import report_json
+from .csynth import Csynth
 from .design import Design
 from .footprint import Footprint
 from .timeline import Timeline
@@ -114,7 +115,7 @@ class Report:
     """All that is known about a run. `link_images_per_second` is what the serial link to the host allows.
 
     `recipe` is what the passes made of the network, step by step. `commands` make the same run again, `tools` are the
-    versions it was made with, `digests` the SHA-256 of files by name.
+    versions it was made with, `digests` the SHA-256 of files by name. `csynth` is what Vitis HLS says of it.
 
     >>> Report(Model.of(graph, graph.params)).to_json()
     """
@@ -133,6 +134,7 @@ class Report:
     commands: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()
+    csynth: Csynth | None = None
 
     @property
     def clock_mhz(self) -> float | None:

@@ -14,6 +14,7 @@ from ._format import NONE, NOT_RUN, count_text, energy_text, percent_text, short
 from ._report_charts import charts
 from ._tables import Cell, count_rows, number_cell, price_rows, text_cell
 from ._timeline_chart import timeline_part
+from .csynth import Rows, csynth_rows
 from .design import Layer
 from .footprint import COLUMNS, WORK_RULE, TensorFootprint, side_by_side
 from .report import Report
@@ -65,7 +66,16 @@ def render_html(report: Report) -> str:
         tools=report.tools,
         digests=report.digests,
         not_run=NOT_RUN,
+        csynth=report.csynth,
+        csynth_rows=_csynth_rows(report) if report.csynth else [],
     )
+
+
+def _csynth_rows(report: Report) -> Rows:
+    assert report.csynth
+    latency = report.design.latency_cycles if report.design else None
+    interval = report.design.interval_cycles if report.design else None
+    return csynth_rows(report.csynth, latency, interval, report.clock_mhz)
 
 
 def page_template(name: str) -> jinja2.Template:

@@ -190,3 +190,23 @@ def test_a_design_that_differs_ends_with_1(project: Path, bitkiln: Run) -> None:
     assert found.err.endswith(
         "the RTL differs from the golden model or the prediction:\n40 output beats: 3 wrong, 0 in the wrong cycle\n"
     )
+
+
+def test_a_synthesis_report_stands_beside_the_prediction(project: Path, bitkiln: Run, tmp_path: Path) -> None:
+    file = tmp_path / "csynth.xml"
+    file.write_text(
+        "<profile><PerformanceEstimates><SummaryOfOverallLatency><Best-caseLatency>7</Best-caseLatency>"
+        "<Worst-caseLatency>9</Worst-caseLatency></SummaryOfOverallLatency></PerformanceEstimates>"
+        "<AreaEstimates><Resources><LUT>5</LUT></Resources></AreaEstimates></profile>"
+    )
+    found = bitkiln("report", project, "--csynth", file, "--json")
+    assert found.code == 0
+    assert json.loads(found.out)["csynth"]["latency_cycles"] == [7, 9]
+    page = project.parent / "build" / REPORT_HTML
+    assert "<td>7 to 9</td>" in page.read_text()
+    before = page.read_bytes()
+    file.write_text("<profile>")
+    refused = bitkiln("report", project, "--csynth", file)
+    assert (refused.code, refused.out) == (2, "")
+    assert "error[bad-csynth]" in refused.err
+    assert page.read_bytes() == before

@@ -83,3 +83,7 @@ def test_vitis_has_its_own_commands(tmp_path: Path) -> None:
     ]
     with pytest.raises(WrongTclError, match=r"csim_design: no option -clena \(1\)"):
         check(tmp_path, "csim_design -clena\n", "vitis")
+
+
+def test_what_stands_behind_an_exit_is_not_run(tmp_path: Path) -> None:
+    assert check(tmp_path, "close_project\nexit 3\nnonsense\n") == [("close_project",)]
