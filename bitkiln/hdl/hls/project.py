@@ -94,7 +94,7 @@ def hls_bundle(plan: Plan, options: HlsOptions = DEFAULT_OPTIONS, images: BenchI
     files[f"src/{names.top}.h"] = rendered("hls/top.h.j2", values)
     files[f"src/{names.top}.cpp"] = rendered("hls/top.cpp.j2", values)
     files["csim/library.cpp"] = rendered("hls/library.cpp.j2", values)
-    files |= _scripts(plan, names, options)
+    files |= _scripts(plan, names, options, has_bench=images is not None)
     if images:
         given, results = images.inputs[:, plan.input_order], images.results[:, plan.output_order]
         rows = {"inputs": _rows(first.pack(given)), "results": _rows(last.pack(results))}
@@ -185,11 +185,12 @@ def _stream_comment(stream: Stream) -> str:
     return f" // {stream.beats:,} an image" + (", 0 for -1" if stream.beat.bipolar else "")
 
 
-def _scripts(plan: Plan, names: _Names, options: HlsOptions) -> dict[str, str]:
+def _scripts(plan: Plan, names: _Names, options: HlsOptions, has_bench: bool) -> dict[str, str]:
     values = {
         "top": names.top,
         "part": options.part,
         "period_ns": f"{1e9 / plan.clock_hz:.3f}",
+        "has_bench": has_bench,
         "headers": " and ".join(options.dialect.headers),
         "has_own_types": options.dialect.has_own_types,
         "ap_types": str(options.ap_types or ""),

@@ -12,6 +12,8 @@ import pytest
 from bitkiln.hdl.golden_codes import drawn_samples, golden_codes
 from bitkiln.hdl.hls import BenchImages, Dialect, HlsOptions, checked_types, hls_bundle
 from bitkiln.ir import Plan, ToolError
+from tests.hdl.tcl_check import check_tcl
+from tests.hdl.tcl_commands import VITIS_HLS
 
 from .networks import two_layers
 
@@ -115,3 +117,17 @@ def test_big_matrices_are_also_files(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     (unit,) = (stage.unit for stage in plan.stages if stage.name == "fc1")
     assert np.load(folder / "weights" / "fc1.npy").tolist() == unit.weights.tolist()  # type: ignore[attr-defined]  # a matrix
     assert not (folder / "weights" / "fc2.npy").exists()
+
+
+def test_the_tcl_calls_vitis_hls(tmp_path: Path) -> None:
+    plan = two_layers()
+    folder = hls_bundle(plan, images=images(plan, 1)).write(tmp_path / "hls")
+    calls = check_tcl(folder / "run_hls.tcl", VITIS_HLS, arguments=("csim", "csynth"))
+    assert ("add_files", "-tb", f"{folder}/tb/testbench.cpp", "-cflags", "-std=c++17") in calls
+    assert [call[0] for call in calls if call[0].endswith("_design")] == ["csim_design", "csynth_design"]
+
+
+def test_without_images_there_is_no_test_bench(tmp_path: Path) -> None:
+    bundle = hls_bundle(two_layers())
+    assert [path for path in bundle.paths if path.startswith("tb/")] == []
+    assert [path for path in ("Makefile", "hls_config.cfg", "run_hls.tcl") if b"testbench" in bundle[path]] == []
