@@ -11,6 +11,7 @@ import pytest
 
 from bitkiln.hdl.golden_codes import drawn_samples, golden_codes
 from bitkiln.hdl.hls import BenchImages, Dialect, HlsOptions, checked_types, hls_bundle
+from bitkiln.hdl.toolchain import CXX
 from bitkiln.ir import Plan, ToolError
 from tests.hdl.tcl_check import check_tcl
 from tests.hdl.tcl_commands import VITIS_HLS
@@ -131,3 +132,29 @@ def test_without_images_there_is_no_test_bench(tmp_path: Path) -> None:
     bundle = hls_bundle(two_layers())
     assert [path for path in bundle.paths if path.startswith("tb/")] == []
     assert [path for path in ("Makefile", "hls_config.cfg", "run_hls.tcl") if b"testbench" in bundle[path]] == []
+
+
+@pytest.mark.tools("c++")
+def test_the_pragmas_as_vitis_sees_them(tmp_path: Path) -> None:
+    """`__SYNTHESIS__` is what tells the tool's compiler from that of C simulation."""
+    folder = hls_bundle(two_layers()).write(tmp_path / "hls")
+    arguments = ("-std=c++17", "-E", "-P", "-D__SYNTHESIS__", "-Icsim", "src/two_layers_top.cpp")
+    lines = [line.strip() for line in CXX.run(arguments, folder).log.splitlines()]
+    pragmas = {line for line in lines if line.startswith("#pragma HLS")}
+    assert pragmas >= {
+        "#pragma HLS interface mode=axis port=input",
+        "#pragma HLS interface mode=axis port=output",
+        "#pragma HLS interface mode=s_axilite port=images bundle=control",
+        "#pragma HLS interface mode=s_axilite port=return bundle=control",
+        "#pragma HLS dataflow",
+        "#pragma HLS inline",
+        "#pragma HLS pipeline II=1",
+        "#pragma HLS unroll",
+        "#pragma HLS array_partition variable=accumulator type=complete dim=0",
+        "#pragma HLS array_partition variable=fc1_weights type=complete dim=2",
+    }
+    depths = {f"#pragma HLS stream variable={name}_stream depth=" for name in ("input", "fc1", "output")}
+    assert all(any(line.startswith(depth) and line.endswith(" type=fifo") for line in pragmas) for depth in depths)
+    known = r"#pragma HLS (interface|dataflow|inline|pipeline|unroll|array_partition|bind_storage|stream)\b.*"
+    assert [line for line in pragmas if not re.fullmatch(known, line)] == []
+    assert len(two_layers().streams) == sum(line.startswith("#pragma HLS stream") for line in pragmas)

@@ -29,16 +29,15 @@ template <typename T> using stream = ac_channel<T>;
 #define HLS_PIPELINE_FREELY
 #define HLS_UNROLL_NEXT HLS_PRAGMA(hls_unroll yes)
 #define HLS_UNROLL
-#define HLS_TRIPS(count)
-#define HLS_PARTITION(array)
-#define HLS_PARTITION_DIM(array, number)
-#define HLS_BLOCK_MEMORY(array)
-#define HLS_LUT_MEMORY(array)
-#define HLS_MULTIPLY_IN_DSP(result)
-#define HLS_MULTIPLY_IN_LUT(result)
-#define HLS_STREAM(type, name, places) static ac_channel<type> name;
-#define HLS_PORT_STREAM(port)
-#define HLS_PORT_CONTROL(port)
+#define HLS_TRIPS(COUNT)
+#define HLS_PARTITION(NAME)
+#define HLS_PARTITION_DIM(NAME, NUMBER)
+#define HLS_BLOCK_MEMORY(NAME)
+#define HLS_LUT_MEMORY(NAME)
+#define HLS_MULTIPLY_IN_LUT(NAME)
+#define HLS_STREAM(TYPE, NAME, PLACES) static ac_channel<TYPE> NAME;
+#define HLS_PORT_STREAM(NAME)
+#define HLS_PORT_CONTROL(NAME)
 
 // A word of the ports: data, and whether it is the last of all.
 template <int BITS> struct axis_word {

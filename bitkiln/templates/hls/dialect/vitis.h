@@ -22,25 +22,24 @@
 #define HLS_INLINE HLS_PRAGMA(HLS inline)
 #define HLS_DATAFLOW HLS_PRAGMA(HLS dataflow)
 #define HLS_PIPELINE_NEXT
-#define HLS_PIPELINE HLS_PRAGMA(HLS pipeline II = 1)
+#define HLS_PIPELINE HLS_PRAGMA(HLS pipeline II=1)
 // As often as the tool can start it: sums in memory meet the row that was written the cycle before.
 #define HLS_PIPELINE_FREELY HLS_PRAGMA(HLS pipeline)
 #define HLS_UNROLL_NEXT
 #define HLS_UNROLL HLS_PRAGMA(HLS unroll)
-#define HLS_TRIPS(count) HLS_PRAGMA(HLS loop_tripcount min = count max = count)
+#define HLS_TRIPS(COUNT) HLS_PRAGMA(HLS loop_tripcount min=COUNT max=COUNT)
 // Every element of the array, or of its dimension, is a register or a memory of its own.
-#define HLS_PARTITION(array) HLS_PRAGMA(HLS array_partition variable = array complete dim = 0)
-#define HLS_PARTITION_DIM(array, number) HLS_PRAGMA(HLS array_partition variable = array complete dim = number)
-#define HLS_BLOCK_MEMORY(array) HLS_PRAGMA(HLS bind_storage variable = array type = rom_1p impl = bram)
-#define HLS_LUT_MEMORY(array) HLS_PRAGMA(HLS bind_storage variable = array type = rom_1p impl = lutram)
-#define HLS_MULTIPLY_IN_DSP(result) HLS_PRAGMA(HLS bind_op variable = result op = mul impl = dsp)
-#define HLS_MULTIPLY_IN_LUT(result) HLS_PRAGMA(HLS bind_op variable = result op = mul impl = fabric)
+#define HLS_PARTITION(NAME) HLS_PRAGMA(HLS array_partition variable=NAME type=complete dim=0)
+#define HLS_PARTITION_DIM(NAME, NUMBER) HLS_PRAGMA(HLS array_partition variable=NAME type=complete dim=NUMBER)
+#define HLS_BLOCK_MEMORY(NAME) HLS_PRAGMA(HLS bind_storage variable=NAME type=rom_1p impl=bram)
+#define HLS_LUT_MEMORY(NAME) HLS_PRAGMA(HLS bind_storage variable=NAME type=rom_1p impl=lutram)
+#define HLS_MULTIPLY_IN_LUT(NAME) HLS_PRAGMA(HLS bind_op variable=NAME op=mul impl=fabric)
 // A queue between two kernels.
-#define HLS_STREAM(type, name, places)                                                                                 \
-    hls::stream<type> name(#name);                                                                                     \
-    HLS_PRAGMA(HLS stream variable = name depth = places type = fifo)
-#define HLS_PORT_STREAM(port) HLS_PRAGMA(HLS interface mode = axis port = port)
-#define HLS_PORT_CONTROL(port) HLS_PRAGMA(HLS interface mode = s_axilite port = port bundle = control)
+#define HLS_STREAM(TYPE, NAME, PLACES)                                                                                 \
+    hls::stream<TYPE> NAME(#NAME);                                                                                     \
+    HLS_PRAGMA(HLS stream variable=NAME depth=PLACES type=fifo)
+#define HLS_PORT_STREAM(NAME) HLS_PRAGMA(HLS interface mode=axis port=NAME)
+#define HLS_PORT_CONTROL(NAME) HLS_PRAGMA(HLS interface mode=s_axilite port=NAME bundle=control)
 
 // A word of an AXI4-Stream.
 template <int BITS> using axis_word = ap_axiu<BITS, 0, 0, 0>;
