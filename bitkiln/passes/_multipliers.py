@@ -59,7 +59,8 @@ def _makings(layer: ProductLayer, folding: Folding, block: DspBlock | None) -> l
     found = [Making(Multiplier.DSP, None, products, 0)]
     if not layer.is_sparse:
         found += [_packed(layer, folding, packing) for packing in _packings(layer, block)]
-    found.append(Making(Multiplier.LUT, None, 0, products * product_luts(*bits)))
+    luts = 0 if layer.is_unrolled(folding) else products * product_luts(*bits)  # constants are better off in logic
+    found.append(Making(Multiplier.LUT, None, 0, luts))
     if layer.multiplier is None:
         return found
     wished = [making for making in found if making.multiplier is layer.multiplier]

@@ -108,6 +108,11 @@ class ProductLayer(Layer):
         """True where other weights, or those of the host, may take the place of these."""
         return self.renewable or (self.storage is not None and self.storage.is_loaded)
 
+    def is_unrolled(self, folding: Folding) -> bool:
+        """True if each weight is a constant in logic, as in `MatrixVector.is_unrolled`."""
+        is_whole = self.groups == 1 and (folding.pe, folding.simd) == (self.rows, self.columns)
+        return is_whole and not (self._stays_dense or self.is_sparse)
+
     @cached_property
     def _sparse_cost(self) -> SparseCost:
         return SparseCost(self.weights)

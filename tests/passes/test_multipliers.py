@@ -60,6 +60,14 @@ def test_narrow_products_are_the_first_to_be_made_of_luts() -> None:
     assert made(network((4, 4), (8, 8)), 12, DspBlock.MULT18) == [("packed", 4), ("dsp", 8)]
 
 
+def test_constants_are_made_of_logic() -> None:
+    """A layer that is not folded needs no blocks, unless they are asked for."""
+    for wish, kind in ((None, "lut"), (Multiplier.DSP, "dsp")):
+        layers = (LayerFolding("*", pe=ROWS, simd=ROWS, multiplier=wish),)
+        (unit,) = units(schedule(network((8, 8)), PlanOptions(dsp_block=DspBlock.MULT18, layers=layers)))
+        assert (unit.multiplier.value, unit.is_shift_add) == (kind, kind == "lut")
+
+
 def test_packing_by_hand() -> None:
     wish = LayerFolding("fc0", pe=4, simd=2, multiplier=Multiplier.PACKED)
     (unit,) = units(schedule(network((8, 8)), PlanOptions(dsp_block=DspBlock.MULT18, layers=(wish,))))

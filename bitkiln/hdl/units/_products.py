@@ -36,10 +36,10 @@ def summed_products(
             pairs = [_pair(unit, value, weight) for value, weight in zip(x, row, strict=True)]
             sums.append(counted(m, pairs, target, f"count_{p}", is_constant=unit.is_unrolled))
             continue
-        terms = [
-            registered(m, _term(unit, value, weight), f"product_{p}_{s}")
-            for s, (value, weight) in enumerate(zip(x, row, strict=True))
-        ]
+        made = [_term(unit, value, weight) for value, weight in zip(x, row, strict=True)]
+        if unit.is_shift_add:
+            made = [constant_product(value, int(code)) for value, code in zip(x, unit.weights[p], strict=True)]
+        terms = [registered(m, term, f"product_{p}_{s}") for s, term in enumerate(made)]
         sums.append(tree(m, terms, unit.tree_stages, f"tree_{p}"))
     return sums
 
@@ -88,6 +88,25 @@ def _shifted(unit: MatrixVector, x: Value, weight: Value) -> Value:
         wide = Cat(Const(0, number - 1), x, (x[-1] if x.shape().signed else Const(0, 1)).replicate(bits - len(x)))
         placed = Mux(exponent == number, wide[:bits].as_signed(), placed)
     return (placed ^ is_negative.replicate(bits))[:bits].as_signed()
+
+
+def constant_product(x: Value, weight: int) -> Value:
+    """x * weight as a sum of shifted x, one for each signed digit of the weight that is not 0."""
+    total: Value = Const(0, 1)
+    for place, digit in enumerate(signed_digits(weight)):
+        if digit:
+            total = total + (x << place) if digit > 0 else total - (x << place)
+    return total
+
+
+def signed_digits(number: int) -> list[int]:
+    """Digits -1, 0 and 1 from the lowest on, of two neighbours one being 0 (the canonical form, Reitwiesner 1960)."""
+    digits = []
+    while number:
+        digit = 2 - number % 4 if number % 2 else 0
+        digits.append(digit)
+        number = (number - digit) // 2
+    return digits
 
 
 def lut_product(x: Value, weight: Value) -> Value:

@@ -153,6 +153,11 @@ class MatrixVector(Unit):
         return is_one_word and not (self.renewable or self.storage.is_loaded)
 
     @property
+    def is_shift_add(self) -> bool:
+        """True if products of constants are sums of shifted inputs: weights of 0 cost nothing."""
+        return self.is_unrolled and self.multiplier is Multiplier.LUT and self.products is Products.MULTIPLY
+
+    @property
     def products(self) -> Products:
         match self.weight_code:
             case WeightCode.INTEGER | WeightCode.CODEBOOK:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitkiln.hdl.units._products import signed_digits
 from bitkiln.ir import ToolError
 from bitkiln.ir.units import (
     MatrixVector,
@@ -162,6 +165,25 @@ def test_signs_need_no_multiplier(unit: MatrixVector, depth_out: int, seed: int)
     beats_in = unit.vectors * unit.groups * unit.column_folds
     beats_out = unit.vectors * unit.groups * unit.row_folds
     check(single_unit_plan(unit, beats_in, beats_out, 2, depth_out), x, reference(unit, x))
+
+
+def test_constant_weights_are_shifts_and_sums() -> None:
+    weights = np.array([[0, 0, 0], [-128, 127, 1], [0, 85, -86], [3, 0, -1]])
+    unit = MatrixVector(
+        *(2, 1, 4, 3, 4, 3, 8, True, 8, 20, 20, True, 0, 0, weights, np.array([5, -1, 0, 7])),
+        multiplier=Multiplier.LUT,
+        storage=Storage.LUT,
+    )
+    assert unit.is_shift_add
+    x = np.random.default_rng(0).integers(-128, 128, (IMAGES, 2, 1, 3))
+    check(single_unit_plan(unit, 2, 2, 2, 2), x, reference(unit, x))
+
+
+def test_signed_digits() -> None:
+    for weight in range(-130, 130):
+        digits = signed_digits(weight)
+        assert sum(digit << place for place, digit in enumerate(digits)) == weight
+        assert all(not (a and b) for a, b in itertools.pairwise(digits))
 
 
 def test_ones_of_many_bits_are_counted_in_few_stages() -> None:
