@@ -11,7 +11,7 @@ from pathlib import Path
 
 import shtab
 
-from bitkiln.boards import BOARDS
+from bitkiln.boards import BOARDS, VENDOR_BOARDS
 
 from .arguments import parser
 from .terminal import Terminal
@@ -37,6 +37,6 @@ def _actions(whole: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 def _say_what_completes(action: argparse.Action) -> None:
     if action.dest == "board":
-        action.choices = sorted(board.name for board in BOARDS)
+        action.choices = sorted(board.name for board in (*BOARDS, *VENDOR_BOARDS))
     elif action.type is Path or action.dest in ("model", "against", "accelerator"):
         action.complete = shtab.FILE  # type: ignore[attr-defined]  # the attribute that shtab looks for
