@@ -14,12 +14,13 @@ from .model import (
     priced,
     stage_bill,
 )
-from .units import queue, unit_bill
+from .units import Facts, queue, unit_bill
 
 __all__ = [
     "PARTS",
     "Bill",
     "Coefficients",
+    "Facts",
     "Mapped",
     "Memory",
     "Part",
