@@ -10,11 +10,12 @@ from functools import cache, cached_property
 from bitkiln.boards import Board, Resource, Resources
 from bitkiln.boards.cost import Bill, Facts, link_bill, priced, queue, unit_bill
 from bitkiln.ir import Stream
-from bitkiln.ir.units import Beat, Fork, MatrixVector, Multiplier, Pool, Resize, Storage, Unit, WeightCode
+from bitkiln.ir.units import Beat, Fork, MatrixVector, Multiplier, Packing, Pool, Resize, Storage, Unit, WeightCode
 
 from ._assembly import INPUT_STREAM, OUTPUT_STREAM
 from ._layers import Folding, Layer
 from ._lowering import Lowered
+from ._multipliers import cannot_pack, packings
 from ._products import ProductLayer
 
 KINDS = tuple(Resource)
@@ -60,19 +61,30 @@ class LayerOptions:
         kinds: list[bool | None] = [layer.is_sparse]
         if layer.sparse is None and layer.is_sparse and not layer.skip_zeros:
             kinds = [True, False]
-        multipliers: list[Multiplier | None] = [layer.multiplier]
-        if layer.multiplier is None and layer.is_multiplied:
-            multipliers = [Multiplier.DSP, Multiplier.LUT] if self.board.resources.dsp else [Multiplier.LUT]
         storages: list[Storage | None] = [layer.storage]
         is_small = layer.weights.size * layer.weight_bits <= MOST_LUT_WEIGHT_BITS
         if layer.storage is None and not layer.renewable and is_small:
             storages = [Storage.BLOCK, Storage.LUT]
         return tuple(
-            replace(layer, sparse=sparse, multiplier=multiplier, storage=storage)
+            replace(layer, sparse=sparse, multiplier=multiplier, packing=packing, storage=storage)
             for sparse in kinds
-            for multiplier in multipliers
+            for multiplier, packing in self._multipliers(layer)
             for storage in storages
+            if packing is None or not sparse
         )
+
+    def _multipliers(self, layer: ProductLayer) -> list[tuple[Multiplier | None, Packing | None]]:
+        """What its products may be made of, as far as the user has not said it and the board has it."""
+        if not layer.is_multiplied:
+            return [(None if layer.multiplier is Multiplier.PACKED else layer.multiplier, None)]
+        packed = [(Multiplier.PACKED, packing) for packing in packings(layer, self.board.dsp_block)]
+        blocks = [(Multiplier.DSP, None), *packed] if self.board.resources.dsp else []
+        found: list[tuple[Multiplier | None, Packing | None]] = [*blocks, (Multiplier.LUT, None)]
+        if layer.multiplier is None:
+            return found
+        if layer.multiplier is Multiplier.PACKED and (not packed or layer.is_sparse):
+            raise cannot_pack(layer, self.board.dsp_block)
+        return [ways for ways in found if ways[0] is layer.multiplier] or [(layer.multiplier, None)]
 
     @cached_property
     def _users(self) -> int:
@@ -208,4 +220,3 @@ def border_cost(lowered: Lowered, board: Board, lanes_in: int, lanes_out: int) -
     bill = link_bill(board, source, sink)
     queue(bill, source)
     return vector(priced(bill))
-

@@ -82,7 +82,8 @@ class Trellis:
     def __init__(self, choices: Sequence[Choice], join: Join) -> None:
         last_use = {source: i for i, choice in enumerate(choices) for source in choice.sources}
         states: dict[tuple[tuple[str, int], ...], int] = {(): 0}
-        self._sizes, self._ranks = [1], []
+        self._sizes = [1]
+        self._ranks: list[_Rank] = []
         for i, choice in enumerate(choices):
             following: dict[tuple[tuple[str, int], ...], int] = {}
             edges: list[tuple[int, int, int, tuple[float, ...]]] = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 
 from bitkiln.boards import BOARDS, Board, Resource, Resources
@@ -20,20 +19,14 @@ from bitkiln.ir.units import Multiplier, Storage
 from ._board_options import KINDS, LayerOptions, Variant, Vector, border_cost, resize_cost, vector
 from ._layers import Folding, Format, Layer
 from ._lowering import Lowered
+from ._options import Goal
 from ._products import ProductLayer
 from ._trellis import Choice, Option, Outcome, Solution, Trellis
 
-
-class Goal(Enum):
-    """What a folding for a board is to be.
-
-    FASTEST: the least interval between images that fits. SMALLEST: the least share of the board that reaches the
-    interval or rate asked for. LATENCY: the least sum of the layers' own times, which a single image waits for.
-    """
-
-    FASTEST = "fastest"
-    SMALLEST = "smallest"
-    LATENCY = "latency"
+WEIGHTS = dict.fromkeys(Resource, 0.25) | {Resource.LUT: 1.0}
+"""How much a share of each kind counts where a folding is to be small: LUTs are what wires and the clock depend on, and
+blocks that are left over are of no use.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,8 @@ class BoardFolding:
     """A folding and why it is this one.
 
     `used` is what the model predicts, host link included; `limits` are the board's resources less the `margin` and what
-    deep queues take. `bottleneck` are the layers that take the interval. `is_proven` is false if the search was cut off.
+    deep queues take. `bottleneck` are the layers that take the interval. `is_proven` is false if the search was cut
+    off.
     """
 
     board: str
@@ -80,7 +74,7 @@ class BoardFolding:
 
 
 def limits_on(board: Board, reserve: Resources, dsp: int | None) -> Resources:
-    """Return what a design may take: of LUTs and flip-flops less by the error that nine of ten predictions stay below."""
+    """Return what a design may take: of LUTs and flip-flops less by the error that 9 of 10 predictions stay below."""
     margin = 1 + margin_on(board)
     available = board.resources
     return Resources(
@@ -152,7 +146,7 @@ class BoardSearch:
         if trellis.is_empty:
             nothing = Solution((), tuple(math.inf for _ in KINDS), math.inf)
             return Outcome(None, nothing, is_proven=True)
-        most = math.inf if is_latency else float(len(KINDS))
+        most = math.inf if is_latency else sum(WEIGHTS.values())
         return trellis.solve(vector(self.limits), most, is_any_enough)
 
     def _as_options(self, position: int, variants: Sequence[Variant], is_latency: bool) -> tuple[Option, ...]:
@@ -164,7 +158,9 @@ class BoardSearch:
         return tuple(found)
 
     def _share(self, cost: Vector) -> float:
-        return sum(need / max(limit, 1.0) for need, limit in zip(cost, vector(self.limits), strict=True))
+        """How large a part of the board it is, by `WEIGHTS`."""
+        shares = (need / max(limit, 1.0) for need, limit in zip(cost, vector(self.limits), strict=True))
+        return sum(WEIGHTS[kind] * share for kind, share in zip(KINDS, shares, strict=True))
 
     def _border(self, position: int, folding: Folding) -> Vector:
         """What the link takes because of this layer: the first to read the input, the one that gives the output."""
@@ -277,14 +273,14 @@ def explained(search: BoardSearch, goal: Goal, outcome: Outcome) -> BoardFolding
 def _layer_choice(variant: Variant) -> LayerChoice:
     layer, folding = variant.layer, variant.folding
     (_, unit) = layer.units(folding)[-1]
-    is_product = isinstance(layer, ProductLayer)
+    product = layer if isinstance(layer, ProductLayer) else None
     return LayerChoice(
         name=layer.place.name,
         unit=unit.kind,
         pe=folding.pe,
         simd=folding.simd,
-        multiplier=layer.multiplier if is_product and layer.is_multiplied else None,
-        storage=layer.stored_in(folding) if is_product else None,
+        multiplier=product.multiplier if product and product.is_multiplied else None,
+        storage=product.stored_in(folding) if product else None,
         interval=variant.interval,
         used=as_resources(variant.cost),
     )
@@ -319,5 +315,3 @@ def fold_on_board(
         raise search.out_of_reach(what)
     result = explained(search, goal, outcome)
     return [(variant.layer, variant.folding) for variant in picked], result
-
-
