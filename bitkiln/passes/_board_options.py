@@ -109,14 +109,14 @@ class LayerOptions:
         by_kind = {isinstance(form, ProductLayer) and form.is_sparse: form for form in self.forms}
         return tuple(by_kind.values())
 
-    def within(self, interval: int) -> list[Variant]:
-        """The variants of the foldings that reach `interval` and none of whose numbers could be smaller."""
+    def within(self, interval: int, is_any_width: bool = False) -> list[Variant]:
+        """The variants of the foldings that reach `interval` and, but with `is_any_width`, could not be narrower."""
         found: list[Variant] = []
         for form in self._kinds():
             reach = [f for f in form_foldings(form, self.foldings) if self.interval(f, form) <= interval]
             is_lanes = not isinstance(form, ProductLayer)
             for folding in reach:
-                if is_lanes or not any(_is_narrower(other, folding) for other in reach):
+                if is_any_width or is_lanes or not any(_is_narrower(other, folding) for other in reach):
                     found += [v for v in self._variants(folding) if self._is_kind(v.layer, form)]
         return found
 

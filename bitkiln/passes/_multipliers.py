@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bitkiln.ir import Int, ToolError, fail
-from bitkiln.ir.units import DspBlock, Multiplier, Packing, separate_packing
+from bitkiln.ir.units import DspBlock, Multiplier, Packing, separate_packing, shared_packings
 
 from ._layers import Folding, Layer
 from ._options import PlanOptions

@@ -136,7 +136,7 @@ class BoardSearch:
         return found
 
     def _solve(self, interval: int, *, is_any_enough: bool = False, is_latency: bool = False) -> Outcome:
-        variants = [options.within(interval) for options in self._options]
+        variants = [options.within(interval, is_any_width=is_latency) for options in self._options]
         self._variants = variants
         choices = [
             Choice(options.layer.place.sources, options.layer.place.node, self._as_options(position, found, is_latency))
