@@ -199,8 +199,7 @@ def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     shown = table(plan.graph.name, ("stage", "unit", "PE", "SIMD", "busy", "utilisation", "pJ"), rows)
     rate = f"{design.images_per_second:,.0f} images/s at {design.clock_hz / 1e6} MHz"
     cycles = f"latency {design.latency_cycles:,}, interval {design.interval_cycles:,} cycles: {rate}"
-    folding = shown_folding(why) if why else []
-    terminal.result(plain, shown, f"{cycles}, {design.energy.total_pj / 1e3:,.1f} nJ an image", *folding)
+    terminal.result(plain, shown, f"{cycles}, {design.energy.total_pj / 1e3:,.1f} nJ an image", *shown_folding(why))
     return 0
 
 

@@ -66,8 +66,10 @@ def plain_folding(why: BoardFolding | None, prediction: Prediction | None, board
     return plain | {"resources_predicted": used, "fmax_mhz_predicted": prediction.fmax_mhz}
 
 
-def shown_folding(why: BoardFolding) -> list[Table | str]:
+def shown_folding(why: BoardFolding | None) -> list[Table | str]:
     """Return the table of the layers, the bottleneck, what the board has, and what one step more would cost."""
+    if why is None:
+        return []
     rows = [
         (
             layer.name,
