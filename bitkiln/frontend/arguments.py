@@ -189,7 +189,6 @@ def _generate(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "backend", choices=("rtl", "hls", "ip"), help="what to generate: RTL, C++, or a block with AXI ports for Vivado"
     )
     _plan_arguments(verb)
-    _board_argument(verb)
     verb.add_argument("-o", "--output", type=Path, required=True, help="folder to write")
     verb.add_argument("--force", action="store_true", help="replace the folder even if it holds something else")
     _hls_arguments(verb)
