@@ -42,6 +42,9 @@ from bitkiln.sim.queues import size_queues
 TABLES = Path(cost.__file__).parent / "tables"
 BOARDS = {Family.ICE40: ("icebreaker", "hx8k-breakout"), Family.ECP5: ("ulx3s-85f", "ulx3s-25f")}
 FOLDS, ROUNDS, MOST_SECONDS = 10, 30, 120
+LEAST_TIMED = 15
+"""With fewer designs than that, nothing is said of the clock."""
+
 _USED = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*\d+\s+\d+%", re.MULTILINE)
 
 # LUT and FF a part that one would expect: where the table says little, the fit stays near them. On iCE40 a register
@@ -307,7 +310,7 @@ def summary(error: Matrix) -> str:
 
 def fit_clock(family: Family, built: list[tuple[Row, Bill]], lines: list[str]) -> list[str]:
     """Fit the period to the features of the clock; `lines` are those of the coefficients before it."""
-    if not built:
+    if len(built) < LEAST_TIMED:
         return ["[period_ns]"]
     prices = dict(line.split(" = ") for line in lines[1 : 1 + len(PARTS)])
     luts = [sum(float(prices[part.value]) * n for part, n in bill.parts.items()) for _, bill in built]

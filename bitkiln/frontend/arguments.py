@@ -140,6 +140,7 @@ def _simulate(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "bitkiln simulate alexnet.csv -a systolic-32 --dataflow os --json",
     )
     _plan_arguments(verb, "graph file (quantised for the generated hardware); with -a a model or a topology .csv, too")
+    _board_argument(verb)
     verb.add_argument(
         "-a",
         "--accelerator",
@@ -329,10 +330,19 @@ def _plan_arguments(verb: argparse.ArgumentParser, graph: str = "quantised graph
     _folding_arguments(verb)
 
 
+def _board_argument(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--board", help="fold for this board; see `bitkiln list boards`")
+
+
 def _folding_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--max-multipliers", type=int, help="budget for the automatic folding")
     verb.add_argument("--target-interval", type=int, help="cycles an image to reach with the fewest multipliers")
     verb.add_argument("--frames-per-second", type=float, help="the same as images a second at the clock")
+    verb.add_argument(
+        "--goal",
+        choices=("fastest", "smallest", "latency"),
+        help="what to seek on the board (default: the fastest that fits, or the smallest that reaches a rate)",
+    )
     verb.add_argument("--dsp", type=int, help="how many multipliers may be DSP blocks")
     verb.add_argument("--clock-mhz", type=float, help="clock for rates (default: 12, or the board's)")
     verb.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bitkiln.boards import Board, VendorBoard
+from bitkiln.boards.cost import has_model
 
 
 def board_plan(board: Board | VendorBoard) -> dict[str, object]:
@@ -12,4 +13,5 @@ def board_plan(board: Board | VendorBoard) -> dict[str, object]:
         "clock_mhz": board.clock_hz / 1e6,
         "dsp": board.resources.dsp,
         **({"dsp_block": block.value} if block else {}),
+        **({"board": board.name} if isinstance(board, Board) and has_model(board.family) else {}),
     }

@@ -15,26 +15,19 @@ from bitkiln.boards import Board, VendorBoard, find_board
 from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import Level, RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
-    Graph,
     Plan,
     fail,
-    from_plain,
     known_names,
-    load_graph,
     save_graph,
     single_input,
     to_plain,
     write_whole,
 )
-from bitkiln.ir.units import Storage
-from bitkiln.passes.schedule import PlanOptions, schedule
 from bitkiln.sim.csynth import read_csynth
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
-from bitkiln.sim.queues import size_queues
 from bitkiln.sim.technologies import find_technology
 
-from .board_plan import board_plan
 from .comparing import compare_command
 from .datasets import check_shape, read_dataset
 from .graph_drawing import draw_graph
@@ -42,6 +35,7 @@ from .hls_commands import generate_hls, verify_hls_command
 from .import_model import import_counting
 from .layer_table import layer_table
 from .pipeline import FLOAT_GRAPH, GRAPH, REPORT_HTML, REPORT_JSON, VERIFY, Pipeline
+from .planning import board_prediction, plain_folding, planned, shown_folding
 from .project import Project, load_project, with_data_path
 from .random_checking import verify_random_command
 from .simulating import simulate_on_accelerators
@@ -167,7 +161,9 @@ def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
             raise fail("bad-arguments", f"--{option} is for described accelerators", hint="choose one with -a")
     if str(arguments.graph).endswith(".csv"):
         raise fail("bad-arguments", f"{arguments.graph} is for described accelerators", hint="choose one with -a")
-    plan = plan_from(arguments)
+    board = find_board(arguments.board) if arguments.board else None
+    plan, why = planned(arguments, board)
+    prediction = board_prediction(plan, board)
     design = Design.of(plan, dataflow_cycles(plan), find_technology(arguments.technology or DEFAULT_TECHNOLOGY))
     layers = [
         {
@@ -187,7 +183,7 @@ def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
         "images_per_second": design.images_per_second,
         "energy_pj": design.energy.total_pj,
         "layers": layers,
-    }
+    } | plain_folding(why, prediction, board)
     rows = [
         (
             layer.name,
@@ -203,7 +199,7 @@ def simulate_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     shown = table(plan.graph.name, ("stage", "unit", "PE", "SIMD", "busy", "utilisation", "pJ"), rows)
     rate = f"{design.images_per_second:,.0f} images/s at {design.clock_hz / 1e6} MHz"
     cycles = f"latency {design.latency_cycles:,}, interval {design.interval_cycles:,} cycles: {rate}"
-    terminal.result(plain, shown, f"{cycles}, {design.energy.total_pj / 1e3:,.1f} nJ an image")
+    terminal.result(plain, shown, f"{cycles}, {design.energy.total_pj / 1e3:,.1f} nJ an image", *shown_folding(why))
     return 0
 
 
@@ -270,6 +266,7 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if isinstance(arguments.clock, float):
         board = board_at(board, arguments.clock)
     plan = plan_from(arguments, board)
+    prediction = board_prediction(plan, board)
     if round(plan.clock_hz) != board.clock_hz:
         message = f"--clock-mhz is {plan.clock_hz / 1e6}, but {board.name} runs at {board.clock_hz / 1e6}"
         raise fail("bad-value", message, hint="leave --clock-mhz out")
@@ -286,11 +283,14 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     used = {kind.value: {"used": built.used[kind], "available": count} for kind, count in built.available}
     plain = {"bitstream": str(file), "resources": used, "fmax_mhz": built.fmax_mhz, "clock_mhz": built.clock_mhz}
     rate = built.clock_mhz * 1e6 / dataflow_cycles(plan).interval
-    plain |= {"images_per_second": rate, "caveat": built.caveat}
-    rows = [(kind, share["used"], share["available"]) for kind, share in used.items()]
+    plain |= {"images_per_second": rate, "caveat": built.caveat} | plain_folding(None, prediction, board)
+    rows = [
+        (kind.value, prediction.used[kind] if prediction else "", built.used[kind], count)
+        for kind, count in built.available
+    ]
     clock = f"Fmax {built.fmax_mhz:.1f} MHz, the clock is {built.clock_mhz:g} MHz: {rate:,.0f} images/s"
     caveat = [built.caveat] if built.caveat else []
-    terminal.result(plain, table("", ("resource", "used", "available"), rows), clock, *caveat, str(file))
+    terminal.result(plain, table("", ("resource", "predicted", "used", "available"), rows), clock, *caveat, str(file))
     return 0
 
 
@@ -306,28 +306,6 @@ def _built(plan: Plan, board: Board, arguments: argparse.Namespace, terminal: Te
     return build_plan(plan, board, on_step=say, use_dsp=not arguments.no_dsp)
 
 
-def _stored(wish: str) -> tuple[str, str]:
-    """Return layer and kind of `--storage LAYER=KIND`, or of `KIND`, which is for all layers."""
-    layer, _, kind = wish.rpartition("=")
-    kinds = [storage.value for storage in Storage]
-    if kind not in kinds:
-        raise fail("bad-value", f"--storage: weights cannot be stored as {kind!r}", hint=known_names(kind, kinds))
-    return layer or "*", kind
-
-
 def plan_from(arguments: argparse.Namespace, board: Board | VendorBoard | None = None) -> Plan:
     """Return the Plan of the graph file and the folding options that were given; the board gives the others."""
-    given = {
-        "max_multipliers": arguments.max_multipliers,
-        "target_interval": arguments.target_interval,
-        "frames_per_second": arguments.frames_per_second,
-        "dsp": arguments.dsp,
-        "clock_mhz": arguments.clock_mhz,
-        "renewable": arguments.renewable or getattr(arguments, "patch", None) is not None or None,
-        "weight_banks": arguments.weight_banks,
-        "layers": [{"layer": layer, "storage": kind} for layer, kind in map(_stored, arguments.storage)] or None,
-    }
-    said = {name: value for name, value in given.items() if value is not None}
-    options = from_plain(PlanOptions, {**(board_plan(board) if board else {}), **said}, "the folding options")
-    graph: Graph = load_graph(arguments.graph)
-    return size_queues(schedule(graph, options))
+    return planned(arguments, board)[0]

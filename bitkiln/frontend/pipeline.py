@@ -15,11 +15,10 @@ from torch import Tensor
 from bitkiln.boards import Resources
 from bitkiln.ir import Plan, fail, from_plain, load_graph, save_graph, to_plain, write_whole
 from bitkiln.passes import Canonicalise, Context, Progress, Tune, no_progress, run_passes
-from bitkiln.passes.schedule import schedule
 from bitkiln.sim.csynth import Csynth
 from bitkiln.sim.dataflow import dataflow_cycles
 from bitkiln.sim.design import Design
-from bitkiln.sim.queues import size_queues
+from bitkiln.sim.planning import plan_graph
 from bitkiln.sim.report import RecipeStep
 
 from .checkpoints import FileCheckpoints
@@ -118,7 +117,7 @@ class Pipeline:
     @cached_property
     def plan(self) -> Plan:
         """The Plan follows from the compressed graph and the options alone, so it is made anew, not stored."""
-        return size_queues(schedule(load_graph(self.folder / GRAPH), self.project.plan))
+        return plan_graph(load_graph(self.folder / GRAPH), self.project.plan)[0]
 
     @cached_property
     def design(self) -> Design:

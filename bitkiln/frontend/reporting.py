@@ -12,12 +12,13 @@ from bitkiln.boards import Board
 from bitkiln.hdl.verification import Verification as Verified
 from bitkiln.ir import Plan, evaluate, load_graph, prune_dead
 from bitkiln.sim.image_cycles import depends_on_codes, image_timeline
-from bitkiln.sim.report import Accuracy, BuildFacts, Model, Report, Storage, Verification
+from bitkiln.sim.report import Accuracy, BuildFacts, Model, Prediction, Report, Storage, Verification
 from bitkiln.sim.report_page import render_html
 from bitkiln.sim.timeline import Timeline, plan_timeline
 
 from . import pipeline as artefacts
 from .pipeline import Pipeline
+from .planning import board_prediction
 from .steps import file_digest
 
 TIMELINE_IMAGES = 64
@@ -67,6 +68,7 @@ def _report(pipeline: Pipeline) -> Report:
         verification=_verification(verified) if verified else None,
         board=board,
         build=BuildFacts(built.used, built.fmax_mhz, built.bitstream, built.bytes, built.caveat) if built else None,
+        prediction=_prediction(pipeline.plan, board),
         link_images_per_second=link_rate(pipeline.plan, board) if board else None,
         recipe=tested.steps if tested else (),
         timeline=_timeline(pipeline),
@@ -75,6 +77,11 @@ def _report(pipeline: Pipeline) -> Report:
         digests=_digests(pipeline, built),
         csynth=pipeline.csynth,
     )
+
+
+def _prediction(plan: Plan, board: Board | None) -> Prediction | None:
+    predicted = board_prediction(plan, board)
+    return Prediction(predicted.used, predicted.fmax_mhz) if predicted else None
 
 
 def _timeline(pipeline: Pipeline) -> Timeline | None:

@@ -11,6 +11,7 @@ from ._quantisable import check_quantisable
 from ._shared import unshare
 from .accuracy import accuracy, class_count
 from .binarise import Binarise, BinaryActivations, BinaryWeights, Scores
+from .board_folding import BoardFolding, LayerChoice, NextStep
 from .calibrate import Calibration, calibrate
 from .canonicalise import canonicalise
 from .channel_groups import ChannelGroup, Member, groups
@@ -24,7 +25,7 @@ from .hash_weights import HashStart, HashWeights, LayerHash
 from .prune import LayerDensity, Prune, Scope
 from .prune_channels import LayerChannels, PruneChannels
 from .quantise import LayerBits, Quantise
-from .schedule import LayerFolding, PlanOptions, schedule
+from .schedule import Goal, LayerFolding, PlanOptions, schedule, schedule_explained
 from .share import LayerShare, Share
 from .share_vectors import LayerVectors, ShareVectors
 from .tune import Tune
@@ -35,6 +36,7 @@ __all__ = [
     "Binarise",
     "BinaryActivations",
     "BinaryWeights",
+    "BoardFolding",
     "Calibration",
     "Canonicalise",
     "ChannelGroup",
@@ -45,6 +47,7 @@ __all__ = [
     "Curve",
     "FakeQuantise",
     "FreezePowers",
+    "Goal",
     "GradualPrune",
     "Harden",
     "HashStart",
@@ -53,6 +56,7 @@ __all__ = [
     "Keeps",
     "LayerBits",
     "LayerChannels",
+    "LayerChoice",
     "LayerDensity",
     "LayerDropout",
     "LayerFolding",
@@ -62,6 +66,7 @@ __all__ = [
     "LayerVectors",
     "Loss",
     "Member",
+    "NextStep",
     "Optimizer",
     "Pass",
     "PlanOptions",
@@ -91,5 +96,6 @@ __all__ = [
     "remove_dead",
     "run_passes",
     "schedule",
+    "schedule_explained",
     "unshare",
 ]

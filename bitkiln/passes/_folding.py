@@ -62,6 +62,11 @@ def fold(lowered: Lowered, options: PlanOptions) -> list[tuple[Layer, Folding]]:
     return list(zip(with_multipliers(layers, best.foldings, options), best.foldings, strict=True))
 
 
+def choices_by_hand(layers: Sequence[Layer], wishes: Sequence[LayerFolding]) -> list[tuple[Layer, tuple[Folding, ...]]]:
+    """Return each layer as the user wishes it, with the foldings that this leaves. Raises ToolError `bad-folding`."""
+    return [(choice.layer, tuple(o.folding for o in choice.options)) for choice in _by_hand(layers, wishes)]
+
+
 def _by_hand(layers: Sequence[Layer], wishes: Sequence[LayerFolding]) -> list[_Choices]:
     names = [layer.place.name for layer in layers]
     for wish in wishes:
@@ -163,9 +168,8 @@ def _interval(lowered: Lowered, choices: Sequence[_Choices], budget: int | float
 def _out_of_reach(choices: Sequence[_Choices], least: int, budget: int | float, options: PlanOptions) -> ToolError:
     """Say how near the goal one gets, and what is in the way."""
     allowed = "any number of" if budget == math.inf else f"at most {budget}"
-    goal, reached = f"target_interval of {options.target_interval} cycles", f"the least interval is {least} cycles"
+    goal, reached = options.wanted.removeprefix("a "), f"the least interval is {least} cycles"
     if options.frames_per_second is not None:
-        goal = f"{options.frames_per_second:g} frames_per_second at {options.clock_mhz:g} MHz"
         reached = f"at most {options.clock_mhz * 1e6 / least:.6g} frames a second, an image every {least} cycles"
     slowest = max(choices, key=lambda choice: min(option.interval for option in choice.options))
     own = min(option.interval for option in slowest.options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 
 from bitkiln.ir import Int, Location
 from bitkiln.ir.units import (
@@ -102,7 +103,7 @@ class Geometry:
 
     def interval(self, lanes: int) -> int:
         """Cycles between images of the window alone; the groups that it is read in change nothing."""
-        return window_interval(self.window(lanes, 1, Format(1, False), 0))
+        return _geometry_interval(self, lanes)
 
     def window(self, lanes: int, groups: int, element: Format, pad_code: int) -> Window:
         """Return the unit. An axis with one output position has stride 1 and one of kernel 1 has dilation 1, so that
@@ -132,6 +133,11 @@ class Geometry:
             pad_code=pad_code,
             bipolar=element.bipolar,
         )
+
+
+@cache
+def _geometry_interval(geometry: Geometry, lanes: int) -> int:
+    return window_interval(geometry.window(lanes, 1, Format(1, False), 0))
 
 
 @dataclass(frozen=True)

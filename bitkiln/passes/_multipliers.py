@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bitkiln.ir import Int, fail
+from bitkiln.ir import Int, ToolError, fail
 from bitkiln.ir.units import DspBlock, Multiplier, Packing, separate_packing, shared_packings
 
 from ._layers import Folding, Layer
@@ -58,26 +58,27 @@ def _makings(layer: ProductLayer, folding: Folding, block: DspBlock | None) -> l
     products, bits = layer.multipliers(folding), (layer.weight_bits, layer.operand.bits)
     found = [Making(Multiplier.DSP, None, products, 0)]
     if not layer.is_sparse:
-        found += [_packed(layer, folding, packing) for packing in _packings(layer, block)]
+        found += [_packed(layer, folding, packing) for packing in packings(layer, block)]
     luts = 0 if layer.is_unrolled(folding) else products * product_luts(*bits)  # constants are better off in logic
     found.append(Making(Multiplier.LUT, None, 0, luts))
     if layer.multiplier is None:
         return found
     wished = [making for making in found if making.multiplier is layer.multiplier]
     if not wished:
-        where = f"{block.value} bits" if block else "a board that is not known"
-        why = f"no two products of {bits[0]} by {bits[1]} bits fit a multiplier block of {where}"
-        why = "the products of a sparse layer have different inputs" if layer.is_sparse else why
-        raise fail(
-            "bad-folding",
-            f"{layer.place.name} cannot be packed: {why}",
-            layer.place.loc,
-            'multiplier = "dsp" or "lut", or fewer bits',
-        )
+        raise cannot_pack(layer, block)
     return wished
 
 
-def _packings(layer: ProductLayer, block: DspBlock | None) -> tuple[Packing, ...]:
+def cannot_pack(layer: ProductLayer, block: DspBlock | None) -> ToolError:
+    """Say why the products of a layer cannot be packed, as the user wishes."""
+    where = f"{block.value} bits" if block else "a board that is not known"
+    why = f"no two products of {layer.weight_bits} by {layer.operand.bits} bits fit a multiplier block of {where}"
+    why = "the products of a sparse layer have different inputs" if layer.is_sparse else why
+    message = f"{layer.place.name} cannot be packed: {why}"
+    return fail("bad-folding", message, layer.place.loc, 'multiplier = "dsp" or "lut", or fewer bits')
+
+
+def packings(layer: ProductLayer, block: DspBlock | None) -> tuple[Packing, ...]:
     match block:
         case DspBlock.MULT18:
             codes = int(layer.weights.min()), int(layer.weights.max())

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum
 
 from bitkiln.ir import fail
 from bitkiln.ir.units import DspBlock, Multiplier, Storage
 
 DEFAULT_MULTIPLIERS = 16
+
+
+class Goal(Enum):
+    """What a folding for a board is to be.
+
+    FASTEST: the least interval between images that fits. SMALLEST: the least share of the board that reaches the
+    interval or rate asked for. LATENCY: the least sum of the layers' own times, which a single image waits for.
+    """
+
+    FASTEST = "fastest"
+    SMALLEST = "smallest"
+    LATENCY = "latency"
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,9 @@ class PlanOptions:
     finished bitstream (`bitkiln build --patch`) or are loaded by the host. `weight_banks` = 2 gives memories that the
     host fills room for a second set, which it loads while the first is in use.
 
+    With a `board` and no `max_multipliers` the folding is sought among all that fit there: the fastest, or, where an
+    interval or rate is asked for, the smallest that reaches it; `goal` says otherwise.
+
     >>> PlanOptions(clock_mhz=25, max_multipliers=28, layers=(LayerFolding("conv1", pe=4),)).max_multipliers
     28
     """
@@ -61,6 +77,8 @@ class PlanOptions:
     frames_per_second: float | None = None
     dsp: int | None = None
     dsp_block: DspBlock | None = None
+    board: str = ""
+    goal: Goal | None = None
     renewable: bool = False
     weight_banks: int = 1
     layers: tuple[LayerFolding, ...] = ()
@@ -70,6 +88,7 @@ class PlanOptions:
             raise fail("bad-value", f"clock_mhz must be above 0 and finite, not {self.clock_mhz}")
         if self.frames_per_second is not None:
             self._check_rate(self.frames_per_second)
+        self._check_goal()
         if self.weight_banks not in (1, 2):
             raise fail("bad-value", f"weight_banks must be 1 or 2, not {self.weight_banks}")
         in_luts = [wish.layer for wish in self.layers if wish.storage is Storage.LUT]
@@ -92,6 +111,31 @@ class PlanOptions:
             )
         if self.target_interval is not None:
             raise fail("bad-value", "target_interval and frames_per_second are the same goal: give one of them")
+
+    def _check_goal(self) -> None:
+        if self.goal is None:
+            return
+        if not self.board:
+            raise fail("bad-value", f"the goal {self.goal.value!r} is of a board", hint="name one as board")
+        if self.max_multipliers is not None:
+            raise fail("bad-value", f"max_multipliers leaves no goal to seek, such as {self.goal.value!r}")
+        if self.goal is Goal.SMALLEST and self.interval_goal is None:
+            message = "the goal 'smallest' is the smallest that reaches a rate"
+            raise fail("bad-value", message, hint="add frames_per_second or target_interval")
+
+    @property
+    def wanted(self) -> str:
+        """The interval or rate that is asked for, in words."""
+        if self.frames_per_second is not None:
+            return f"{self.frames_per_second:g} frames_per_second at {self.clock_mhz:g} MHz"
+        return f"a target_interval of {self.target_interval} cycles"
+
+    @property
+    def board_goal(self) -> Goal | None:
+        """What is sought on the board, None where the folding follows from a budget of multipliers."""
+        if not self.board or self.max_multipliers is not None:
+            return None
+        return self.goal or (Goal.FASTEST if self.interval_goal is None else Goal.SMALLEST)
 
     @property
     def interval_goal(self) -> int | None:

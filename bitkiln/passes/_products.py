@@ -114,6 +114,11 @@ class ProductLayer(Layer):
         return is_whole and not (self._stays_dense or self.is_sparse)
 
     @cached_property
+    def _codes(self) -> int:
+        """How many different codes the weights have."""
+        return len(np.unique(self.weights))
+
+    @cached_property
     def _sparse_cost(self) -> SparseCost:
         return SparseCost(self.weights)
 
@@ -158,13 +163,13 @@ class ProductLayer(Layer):
             bias=self.bias,
             shift=self.shift,
             multiplier=self.multiplier or Multiplier.DSP,
-            storage=self._stored_in(folding),
+            storage=self.stored_in(folding),
             weight_code=self._stored_code(folding),
             input_bipolar=self.operand.bipolar,
             output_bipolar=self.place.output.bipolar,
             thresholds=self.thresholds,
             renewable=self.renewable and not self.is_sparse,
-            banks=self.banks if self._stored_in(folding).is_loaded else 1,
+            banks=self.banks if self.stored_in(folding).is_loaded else 1,
             packing=self.packing,
         )
         product = sparse_unit(dense, self.skip_zeros) if self.is_sparse else dense
@@ -176,13 +181,13 @@ class ProductLayer(Layer):
     def _stored_code(self, folding: Folding) -> WeightCode:
         """Integers that are few distinct codes are stored as indices, if a memory gets smaller by that."""
         is_integer = self.weight_code is WeightCode.INTEGER and not self.is_sparse
-        if not is_integer or self.renewable or self._stored_in(folding) is Storage.LUT:
+        if not is_integer or self.renewable or self.stored_in(folding) is Storage.LUT:
             return self.weight_code
-        codes = len(np.unique(self.weights))
+        codes = self._codes
         is_small = max(1, (codes - 1).bit_length()) < self.weight_bits and codes <= MOST_CODES
         return WeightCode.CODEBOOK if is_small else self.weight_code
 
-    def _stored_in(self, folding: Folding) -> Storage:
+    def stored_in(self, folding: Folding) -> Storage:
         """Block RAM pays from some words and bits on; below that its blocks would stay nearly empty."""
         if self.storage or self.renewable:
             return self.storage or Storage.BLOCK

@@ -123,10 +123,10 @@ def test_simulate(tiny: Tiny, bitkiln: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--clock-mhz 0", "error[bad-value]: clock_mhz must be above 0 and finite, not 0.0\n"),
-        ("--clock-mhz -1", "error[bad-value]: clock_mhz must be above 0 and finite, not -1.0\n"),
-        ("--clock-mhz nan", "error[bad-value]: clock_mhz must be above 0 and finite, not nan\n"),
-        ("--max-multipliers 0", "error[bad-value]: max_multipliers must be at least 1, not 0\n"),
+        ("--clock-mhz 0", "error[bad-value]: the folding options: clock_mhz must be above 0 and finite, not 0.0\n"),
+        ("--clock-mhz -1", "error[bad-value]: the folding options: clock_mhz must be above 0 and finite, not -1.0\n"),
+        ("--clock-mhz nan", "error[bad-value]: the folding options: clock_mhz must be above 0 and finite, not nan\n"),
+        ("--max-multipliers 0", "error[bad-value]: the folding options: max_multipliers must be at least 1, not 0\n"),
         (
             "--target-interval 1",
             "error[bad-folding]: the target_interval of 1 cycles is out of reach with any number of multipliers\n"

@@ -12,6 +12,7 @@ from bitkiln.frontend.datasets import DataFormat, DataSpec
 from bitkiln.frontend.project import ModelSpec, Project, load_project, with_data_path
 from bitkiln.hdl.verification import RtlSimulator, VerifyOptions
 from bitkiln.ir import ToolError
+from bitkiln.ir.units import DspBlock
 from bitkiln.passes import LayerBits, Quantise, Tune
 from bitkiln.passes.schedule import LayerFolding, PlanOptions
 from bitkiln.sim.technologies import find_technology
@@ -102,7 +103,14 @@ def test_everything(tmp_path: Path) -> None:
         model=ModelSpec("nets/model.py:build(width=8)", (1, 784), "../weights.safetensors", "mlp-8.1"),
         data=DataSpec(DataFormat.IDX, "mnist", scale=1.0, mean=(0.5,), calibration_samples=100),
         passes=(Quantise(weight_bits=4, layers=(LayerBits("fc*", weight_bits=3),)), Tune(epochs=2)),
-        plan=PlanOptions(clock_mhz=12.0, max_multipliers=28, layers=(LayerFolding("fc1", pe=4),)),
+        plan=PlanOptions(
+            clock_mhz=12.0,
+            max_multipliers=28,
+            dsp=8,
+            dsp_block=DspBlock.MAC16,
+            board="icebreaker",
+            layers=(LayerFolding("fc1", pe=4),),
+        ),
         technology=find_technology("65nm"),
         verify=VerifyOptions(20, RtlSimulator.COCOTB, back_pressure=False),
         board=ICEBREAKER,
@@ -299,8 +307,8 @@ def test_wrong_values(old: str, new: str, message: str, tmp_path: Path) -> None:
         (
             "[plan]\nmax_multiplier = 8\n",
             "error[unknown-key]: project.toml [plan]: unknown key 'max_multiplier'\n"
-            "  help: did you mean max_multipliers? Known: clock_mhz, dsp, frames_per_second, layers, max_multipliers, "
-            "target_interval",
+            "  help: did you mean max_multipliers? Known: board, clock_mhz, dsp, dsp_block, frames_per_second, goal, "
+            "layers, max_multipliers, renewable, target_interval, weight_banks",
         ),
         (
             "[plan]\nclock_mhz = inf\n",
@@ -314,7 +322,7 @@ def test_wrong_values(old: str, new: str, message: str, tmp_path: Path) -> None:
         (
             '[plan]\nlayers = [{layer = "fc", storage = "tape"}]\n',
             "error[bad-value]: project.toml [plan].layers[0].storage: 'tape' is not one of the known values\n"
-            "  help: known: block, lut",
+            "  help: known: big, block, loaded, lut",
         ),
         (
             '[simulate]\ntechnology = "7nm"\n',

@@ -8,18 +8,20 @@ from .model import (
     Prediction,
     clock_features,
     coefficients,
+    has_model,
     plan_bill,
     predict,
     predict_resources,
     priced,
     stage_bill,
 )
-from .units import queue, unit_bill
+from .units import Facts, queue, unit_bill
 
 __all__ = [
     "PARTS",
     "Bill",
     "Coefficients",
+    "Facts",
     "Mapped",
     "Memory",
     "Part",
@@ -27,6 +29,7 @@ __all__ = [
     "Style",
     "clock_features",
     "coefficients",
+    "has_model",
     "link_bill",
     "map_memory",
     "plan_bill",

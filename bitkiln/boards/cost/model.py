@@ -40,7 +40,7 @@ class Prediction:
 
     used: Resources
     stages: Mapping[str, Resources]
-    fmax_mhz: float
+    fmax_mhz: float | None
 
 
 @cache
@@ -54,6 +54,11 @@ def coefficients(family: Family) -> Coefficients:
         table["lut_error_median"],
         table["lut_error_ninth"],
     )
+
+
+def has_model(family: Family) -> bool:
+    """Whether the family has a fit."""
+    return files(__package__).joinpath("tables", f"{family.value}.toml").is_file()
 
 
 def priced(bill: Bill) -> Resources:
@@ -117,12 +122,14 @@ def clock_features(bill: Bill, board: Board, lut: float) -> dict[str, float]:
     }
 
 
-def clock_mhz(bill: Bill, board: Board) -> float:
-    """Return the fastest clock, as place and route would report it."""
+def clock_mhz(bill: Bill, board: Board) -> float | None:
+    """Return the fastest clock, as place and route would report it; None if no build of the family has been timed."""
     prices = coefficients(board.family).period_ns
     devices = [value for name, value in prices.items() if name.startswith("device_")]
+    if not devices:
+        return None
     period = sum(
         prices.get(name, max(devices) if name.startswith("device_") else 0.0) * value
         for name, value in clock_features(bill, board, priced(bill).lut).items()
     )
-    return round(1000 / period, 1) if period > 0 else 0.0
+    return round(1000 / period, 1)

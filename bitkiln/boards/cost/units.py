@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,28 @@ _EXACT_WORDS = 64
 """Up to so many words it is looked which bits of the weights are the same in all of them."""
 
 
-def unit_bill(unit: Unit, outputs: tuple[Stream, ...], family: Family) -> Bill:
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What depends on a unit's weights but not on its folding: known once, it need not be found for every folding."""
+
+    sums: Accumulation
+    varying_bits: int
+
+    @classmethod
+    def of(cls, unit: MatrixVector) -> Facts:
+        stored = _stored(unit)
+        low, high = int(np.bitwise_and.reduce(stored, axis=None)), int(np.bitwise_or.reduce(stored, axis=None))
+        return cls(Accumulation.of(unit), bin((low ^ high) & ((1 << unit.stored_bits) - 1)).count("1"))
+
+
+def unit_bill(unit: Unit, outputs: tuple[Stream, ...], family: Family, facts: Facts | None = None) -> Bill:
     """Return the bill of a unit with the queues at its outputs."""
     bill = Bill(family)
     bill.add(Part.UNIT, 1)
-    _BILLS[type(unit)](bill, unit)
+    if isinstance(unit, MatrixVector):
+        _matrix_vector(bill, unit, facts or Facts.of(unit))
+    else:
+        _BILLS[type(unit)](bill, unit)
     for stream in outputs:
         queue(bill, stream)
     return bill
@@ -82,8 +100,8 @@ def queue(bill: Bill, stream: Stream) -> None:
         bill.add(Part.WIRE_REGISTER, width)
 
 
-def _matrix_vector(bill: Bill, unit: MatrixVector) -> None:
-    sums = Accumulation.of(unit)
+def _matrix_vector(bill: Bill, unit: MatrixVector, facts: Facts) -> None:
+    sums = facts.sums
     words = unit.groups * unit.row_folds * unit.column_folds
     beat = unit.simd * unit.input_bits
     is_replayed = unit.row_folds > 1 and unit.column_folds > 1
@@ -96,7 +114,7 @@ def _matrix_vector(bill: Bill, unit: MatrixVector) -> None:
     are_memories = unit.renewable or unit.storage.is_loaded
     is_constant = words == 1 and not are_memories
     if not is_constant:
-        _weights(bill, unit, words)
+        _weights(bill, unit, words, facts)
     product_terms(bill, unit, is_constant)
     adder_tree(bill, unit)
     bill.add(Part.WIRE_REGISTER, 3 * (3 + unit.tree_stages) + 1 + unit.ending_stages)
@@ -117,9 +135,13 @@ def _matrix_vector(bill: Bill, unit: MatrixVector) -> None:
     row_ending(bill, unit, sums)
 
 
-def _weights(bill: Bill, unit: MatrixVector, words: int) -> None:
+def _weights(bill: Bill, unit: MatrixVector, words: int, facts: Facts) -> None:
     width = unit.pe * unit.simd * unit.stored_bits
-    kept = width if unit.renewable or unit.storage.is_loaded else varying_weight_bits(unit, words)
+    kept = unit.pe * unit.simd * facts.varying_bits
+    if unit.renewable or unit.storage.is_loaded:
+        kept = width
+    elif words <= _EXACT_WORDS:
+        kept = varying_weight_bits(unit, words)
     style = Style.BLOCK if unit.storage is Storage.BLOCK else Style.LOGIC
     if unit.storage is Storage.BIG and bill.family is Family.ICE40:
         bill.spram += spram_blocks(unit.banks * words, width)
@@ -262,7 +284,6 @@ def _fork(bill: Bill, unit: Fork) -> None:
 
 
 _BILLS: Mapping[type[Unit], Callable[[Bill, Any], None]] = {
-    MatrixVector: _matrix_vector,
     SparseMatrixVector: sparse_bill,
     Window: window_bill,
     Pool: _pool,
@@ -283,10 +304,6 @@ def varying_weight_bits(unit: MatrixVector, words: int) -> int:
     """Bits of a weight memory's word that are not the same in every word."""
     stored = _stored(unit)
     bits = unit.stored_bits
-    if words > _EXACT_WORDS:
-        low, high = int(np.bitwise_and.reduce(stored, axis=None)), int(np.bitwise_or.reduce(stored, axis=None))
-        varying = bin((low ^ high) & ((1 << bits) - 1)).count("1")
-        return unit.pe * unit.simd * varying
     folded = stored.reshape(unit.groups * unit.row_folds, unit.pe, unit.column_folds, unit.simd)
     words_first = folded.transpose(0, 2, 1, 3).reshape(words, -1)
     changes = np.bitwise_and.reduce(words_first, axis=0) ^ np.bitwise_or.reduce(words_first, axis=0)
