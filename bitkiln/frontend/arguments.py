@@ -177,7 +177,7 @@ def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "--level",
         choices=("rtl", "netlist", "routed", "bitstream"),
         default="rtl",
-        help="how far down (default: rtl); the lower levels are for iCE40 and need --board",
+        help="how far down (default: rtl); below it with --board, and below netlist for iCE40",
     )
     verb.add_argument("--board", help="see `bitkiln list boards`")
     verb.add_argument("--bitstream", type=Path, metavar="FILE", help="verify this file, not one that is built now")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import re
 import stat
@@ -21,12 +23,14 @@ from amaranth.lib.wiring import In, Out
 from bitkiln.boards import BOARDS, ICEBREAKER, TANG_NANO_9K, ULX3S_85F, Board, Family, Resources
 from bitkiln.hdl.build import BuildResult, build, build_bundle, default_cache
 from bitkiln.hdl.bundle import Bundle
+from bitkiln.hdl.toolchain import Tool, ToolResult
 from bitkiln.ir import ToolError
 from tests.hdl.byte_adder import adder_identity
 
 BEATS = 8
 SEED = 20240229
 DESIGN = Bundle.of({"top.il": b"module \\top\nend\n", "top.pcf": b""})
+OTHER = Bundle.of({"weights.hex": b"00"})
 TOOL = """#!/usr/bin/env python3
 import json, pathlib, sys
 if "--version" in sys.argv:
@@ -188,6 +192,56 @@ def test_no_room_in_the_cache_is_an_error_with_its_place(tools: PlayedTools) -> 
         r"  help: check its permissions and the free space",
         tools.error(),
     )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_refuses_leaves_the_earlier_builds(
+    number: int, tools: PlayedTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tools.build()
+    write = Path.write_bytes
+
+    def refuse(path: Path, content: bytes) -> int:
+        if path.is_relative_to(tools.cache):
+            write(path, content[: len(content) // 2])  # a full disk takes the beginning
+            raise OSError(number, os.strerror(number), str(path))
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        with pytest.raises(ToolError) as caught:
+            tools.build(DESIGN.merged(OTHER))
+    assert re.fullmatch(
+        rf"error\[cannot-write\]: cannot write \S+/cache/builds/[0-9a-f]{{64}}: {os.strerror(number)}\n"
+        r"  help: check its permissions and the free space",
+        str(caught.value),
+    )
+    assert tools.build() == BuildResult(**{**vars(first), "is_cached": True})
+    assert [entry.name for entry in (tools.cache / "builds").iterdir()] == [tools.entry.name]
+    assert not tools.build(DESIGN.merged(OTHER)).is_cached
+
+
+@pytest.mark.parametrize("at", ["YOSYS", "NEXTPNR_ICE40", "ICEPACK"])
+def test_ctrl_c_in_any_tool_leaves_the_earlier_builds(
+    at: str, tools: PlayedTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tools.build()
+    run = Tool.run
+    folders: list[Path] = []
+
+    def interrupted(tool: Tool, arguments: tuple[str, ...], cwd: Path, **options: Any) -> ToolResult:
+        folders.append(cwd)
+        if tool.env == at:
+            raise KeyboardInterrupt
+        return run(tool, arguments, cwd, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tool, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tools.build(DESIGN.merged(OTHER))
+    assert not any(folder.exists() for folder in folders), "the folder of the build is gone"
+    assert tools.build() == BuildResult(**{**vars(first), "is_cached": True})
+    assert not tools.build(DESIGN.merged(OTHER)).is_cached
 
 
 def test_a_missing_tool_is_reported_before_anything_runs(tools: PlayedTools, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("amaranth", reason="the Python package amaranth is not installed")
 
-from bitkiln.boards import BOARDS, ICEBREAKER, ULX3S_85F, Loader
+from bitkiln.boards import BOARDS, ICEBREAKER, TANG_NANO_9K, ULX3S_85F, Loader
 from bitkiln.hdl.flash import flash
 from bitkiln.hdl.toolchain import TOOLS
 from bitkiln.ir import ToolError
@@ -74,6 +74,7 @@ def test_a_missing_loader_is_a_message_with_each_way_out(bench: Path) -> None:
         ("No TinyFPGA bootloaders found", "no-board"),
         ("unable to open ftdi device: -4 (usb_open() failed): LIBUSB_ERROR_ACCESS", "no-permission"),
         ("openFPGALoader: error while loading shared libraries: libftdi1.so.2: cannot open", "missing-tool"),
+        ("Error: can not find board tangnano9k on the USB bus: no device", "no-board"),
         ("write error at 0x1000", "tool-failed"),
     ],
 )
@@ -93,6 +94,14 @@ def test_a_bitstream_for_another_family(bench: Path) -> None:
     assert error(bench, "none.bin") == (
         "error[missing-file]: none.bin cannot be read: No such file or directory\n  help: `bitkiln build` writes one"
     )
+
+
+def test_a_gowin_board_is_flashed_with_a_text_of_bits(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("OPENFPGALOADER", bench, monkeypatch)
+    (bench / "net.fs").write_text(f"{'1' * 160}\n{'1' * 16}\n{0xA5C3:016b}\n")
+    assert flash(bench / "net.fs", TANG_NANO_9K) == "openFPGALoader"
+    assert called(bench) == "--board tangnano9k --write-flash net.fs"
+    assert error(bench, "net.fs").startswith("error[wrong-board]: net.fs is a bitstream for gowin, but iCEBreaker")
 
 
 def test_every_loader_of_a_board_is_a_tool() -> None:
