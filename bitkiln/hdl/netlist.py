@@ -1,7 +1,7 @@
-"""A netlist of iCE40's cells as a design to simulate: what synthesis made of the RTL, or what a bitstream holds.
+"""A netlist of a chip's cells as a design to simulate: what synthesis made of the RTL, or what a bitstream holds.
 
-The cells behave as yosys' own models of them say. Pins, which those models describe with the three states of a wire,
-and block RAMs, which take yosys half a minute each, have models of ours (templates/bench/ice40_cells.v).
+The cells behave as yosys' own models of them say. Of pins, which those models describe with the three states of a
+wire, of block RAMs and multipliers, which most of them lack, and of PLLs there are models of ours (templates/bench).
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ import re
 from importlib.resources import files as package_files
 
 from bitkiln.boards import Board, Family
-from bitkiln.ir import fail
 
 from .board_top import TOP
 from .bundle import Bundle
 from .uart_simulation import UartDesign
 
-_NETLIST, _MODELS = "netlist.v", "models.v"
+_NETLIST = "netlist.v"
+# By family: our models, which come first, and yosys', which fill in the rest.
+_MODELS = {
+    Family.ICE40: (("ice40_cells.v",), "+/ice40/cells_sim.v"),
+    Family.ECP5: (("block_ram.v", "ecp5_cells.v"), "+/ecp5/cells_sim.v"),
+    Family.GOWIN: (("block_ram.v", "gowin_cells.v"), "+/gowin/cells_sim.v"),
+}
 _PORT = re.compile(rb"^  (?:inout|input|output) (\w+);$", re.MULTILINE)
 
 
 def netlist_design(netlist: bytes, board: Board) -> UartDesign:
-    """Return the netlist `top` of a build for `board`, Verilog, as a design with the pins of clock and serial port.
-
-    Raises `wrong-level` for another family than iCE40.
-    """
-    if board.family is not Family.ICE40:
-        message = f"below the RTL only iCE40 can be verified, and {board.title} is {board.family.value}"
-        raise fail("wrong-level", message, hint="--level rtl")
+    """Return the netlist `top` of a build for `board`, Verilog, as a design with the pins of clock and serial port."""
     clock, rx, tx = _pins(netlist, board)
     plain = _PORT.sub(lambda found: _directed(found, tx), netlist)
-    models = package_files("bitkiln.templates").joinpath("bench", "ice40_cells.v").read_bytes()
+    ours, theirs = _MODELS[board.family]
+    models = {name: package_files("bitkiln.templates").joinpath("bench", name).read_bytes() for name in ours}
     commands = (
-        f"read_verilog -icells {_MODELS}",
-        "read_verilog -defer -nooverwrite +/ice40/cells_sim.v",
+        *(f"read_verilog -icells {name}" for name in ours),
+        f"read_verilog -defer -nooverwrite {theirs}",
         f"read_verilog -overwrite {_NETLIST}",
         f"hierarchy -check -top {TOP}",
         "proc",
@@ -42,7 +42,7 @@ def netlist_design(netlist: bytes, board: Board) -> UartDesign:
         "opt_expr",
         "opt_clean -purge",
     )
-    return UartDesign(Bundle.of({_NETLIST: plain, _MODELS: models}), commands, clock, rx, tx)
+    return UartDesign(Bundle.of({_NETLIST: plain, **models}), commands, clock, rx, tx)
 
 
 def _directed(found: re.Match[bytes], tx: str) -> bytes:

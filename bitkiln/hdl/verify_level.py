@@ -63,9 +63,9 @@ def verify_built(
     The levels `routed` and `bitstream` are for iCE40, whose designs are then built without multiplier blocks. Raises
     `wrong-level`, `too-few-samples`, `cannot-extract`, `bad-bitstream`, and what building raises.
     """
-    if board.family is not Family.ICE40:
-        message = f"below the RTL only iCE40 can be verified, and {board.title} is {board.family.value}"
-        raise fail("wrong-level", message, hint="--level rtl")
+    if board.family is not Family.ICE40 and level is not Level.NETLIST:
+        message = f"the level {level.value} is for iCE40, and {board.title} is {board.family.value}"
+        raise fail("wrong-level", message, hint="--level netlist")
     too_few(samples, images)
     netlist = _netlist(plan, board, level, bitstream, cache, on_step)
     on_step(f"compile the {level.value}")

@@ -1,6 +1,6 @@
 """What the products of each layer are made of: blocks, packed blocks or logic, whichever takes the fewest LUTs.
 
-LUTs are estimates from synthesis for ECP5 (benchmarks/product_cells.py); iCE40 takes about as many.
+LUTs are estimates from a few syntheses for ECP5; iCE40 takes about as many.
 """
 
 from __future__ import annotations

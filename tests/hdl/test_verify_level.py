@@ -63,6 +63,16 @@ def test_the_bits_of_the_bitstream_are_the_design(built: BuildResult, simulation
 
 @pytest.mark.slow
 @pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
+def test_what_nextpnr_routed_is_the_design(built: BuildResult, simulation_cache: Path) -> None:
+    constraints = board_bundle(ByteAdder(BEATS), IDENTITY, HX8K_BREAKOUT)["top.pcf"].decode()
+    netlist = extract(built.routed.decode(), constraints, HX8K_BREAKOUT.device, HX8K_BREAKOUT.package)
+    host = device(netlist, simulation_cache)
+    assert host.infer([*range(BEATS)]) == Inference((sum(range(BEATS)),), BEATS + 1)
+    assert netlist == netlist_of(built.bitstream), "the packer changes nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
 def test_one_flipped_bit_is_found(built: BuildResult, simulation_cache: Path, tmp_path: Path) -> None:
     (tmp_path / "top.asc").write_text(with_flipped_bit(built))
     ICEPACK.run(("top.asc", "top.bin"), tmp_path)
@@ -117,8 +127,8 @@ def test_a_level_that_the_family_does_not_have(plan: Plan) -> None:
     with pytest.raises(ToolError) as caught:
         verify_built(plan, torch.randn(2, 8), ULX3S_85F, Level.BITSTREAM, 2)
     assert str(caught.value) == (
-        "error[wrong-level]: below the RTL only iCE40 can be verified, and ULX3S-85F (ECP5 LFE5U-85F) is ecp5\n"
-        "  help: --level rtl"
+        "error[wrong-level]: the level bitstream is for iCE40, and ULX3S-85F (ECP5 LFE5U-85F) is ecp5\n"
+        "  help: --level netlist"
     )
 
 
