@@ -222,7 +222,7 @@ def _verify(verbs: Verbs) -> None:  # type: ignore[valid-type]
         "--level",
         choices=("rtl", "ip", "netlist", "routed", "bitstream"),
         default="rtl",
-        help="how far down (default: rtl); ip: the block of `generate ip`; others need --board, those below netlist iCE40",
+        help="how far down (default: rtl); ip: the block of `generate ip`; others need --board; below netlist iCE40",
     )
     verb.add_argument("--board", help="see `bitkiln list boards`")
     verb.add_argument("--bitstream", type=Path, metavar="FILE", help="verify this file, not one that is built now")
