@@ -174,7 +174,10 @@ def test_signals_end_the_command_and_what_it_started(number: int, code: int, tmp
     tool.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 600\n")
     tool.chmod(0o755)
     environment = os.environ | {"IVERILOG": str(tool)}
-    with subprocess.Popen(run_main("", "list", "tools"), env=environment, stderr=subprocess.PIPE, text=True) as command:
+    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
+    listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    arguments = run_main(listens, "list", "tools")
+    with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True) as command:
         deadline = time.monotonic() + 60
         while not (tmp_path / "pid").is_file() and time.monotonic() < deadline:
             time.sleep(0.05)
