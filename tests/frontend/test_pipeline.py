@@ -74,7 +74,7 @@ def touched(folder: Path) -> None:
         (touched, []),
         (written("README.md", "notes"), []),
         (replaced("[verify]\nimages = 4", "[verify]\nimages = 5"), []),
-        (replaced("[verify]", '[build]\nboard = "icebreaker"\n[verify]'), []),
+        (replaced("[verify]", '[build]\nboard = "icebreaker"\n[verify]'), ["simulate"]),
         (written("layers.py", "x = 1\n"), ["import"]),
         (replaced("[data]", "# samples\n[data]"), []),
         (other_weights, list(FIRST_STEPS)),

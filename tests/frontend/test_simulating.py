@@ -52,10 +52,10 @@ def simulated(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What is said of a mistake; nothing goes to standard output."""
+    """What is said of a mistake; nothing goes to standard output but JSON where that is asked for."""
     assert main(["simulate", *map(str, arguments)]) == 2
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert json.loads(captured.out)["exit_code"] == 2 if "--json" in arguments else captured.out == ""
     return captured.err.rstrip("\n")
 
 
