@@ -168,6 +168,6 @@ def test_levels_below_the_rtl_are_of_a_board(tiny: Tiny, tmp_path: Path, bitkiln
     found = bitkiln(*command, "--bitstream", tmp_path / "none.bin", "--board", "hx8k-breakout")
     assert (found.code, found.out) == (2, "")
     assert found.err.startswith(f"error[file-error]: {tmp_path}/none.bin: No such file or directory\n")
-    found = bitkiln(*command, "--level", "netlist", "--board", "ulx3s-85f")
+    found = bitkiln(*command, "--level", "routed", "--board", "ulx3s-85f")
     assert (found.code, found.out) == (2, "")
-    assert found.err.startswith("error[wrong-level]: below the RTL only iCE40 can be verified")
+    assert found.err.startswith("error[wrong-level]: the level routed is for iCE40, and ULX3S-85F")
