@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test clean
+.PHONY: help setup demo docs lint test clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,6 +20,9 @@ demo: $(READY) examples/digits/weights.safetensors ## train, compress, generate,
 
 examples/digits/weights.safetensors: examples/digits/model.py examples/digits/train.py | $(READY)
 	$(BIN)/python examples/digits/train.py
+
+docs: $(READY) ## the documentation as a site in build/site; a broken link is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . build/site
 
 lint: $(READY) ## style, format and types
 	$(BIN)/ruff check

@@ -250,7 +250,7 @@ def _build(verbs: Verbs) -> None:  # type: ignore[valid-type]
 
 
 def _flash(verbs: Verbs) -> None:  # type: ignore[valid-type]
-    verb = _verb(verbs, "flash", "write a bitstream into a board", "bitkiln flash out/small.bin --board icebreaker")
+    verb = _verb(verbs, "flash", "write a bitstream into a board", "bitkiln flash out/model.bin --board icebreaker")
     verb.add_argument("bitstream", type=Path, help="what build wrote")
     verb.add_argument("--board", required=True, help="see `bitkiln list boards`")
     verb.add_argument("--volatile", action="store_true", help="into the chip only, gone when the power is")
