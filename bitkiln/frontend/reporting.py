@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from bitkiln.boards import Board
+from bitkiln.hdl.protocol import BITS_PER_BYTE, inference_bytes, stream_formats
 from bitkiln.hdl.verification import Verification as Verified
 from bitkiln.ir import Plan, evaluate, load_graph, prune_dead
 from bitkiln.sim.image_cycles import depends_on_codes, image_timeline
@@ -24,8 +25,6 @@ from .steps import file_digest
 TIMELINE_IMAGES = 64
 """Test images that are enough to fill any pipeline whose units skip zeros."""
 
-BITS_PER_SERIAL_BYTE = 10  # start, eight data, stop
-FRAME_BYTES = 12  # header and check sum, see docs/host_protocol.md
 _TOOLS = (
     "bitkiln",
     "torch",
@@ -110,9 +109,7 @@ def _verification(found: Verified) -> Verification:
 
 def link_rate(plan: Plan, board: Board) -> float:
     """Images a second that the serial port allows: request and answer one after the other, beats in whole bytes."""
-    ends = (plan.stream[plan.input_stream], plan.stream[plan.output_stream])
-    payload = sum(stream.beats * ((stream.beat.width + 7) // 8) for stream in ends)
-    return board.baud / (BITS_PER_SERIAL_BYTE * (payload + 2 * FRAME_BYTES))
+    return board.baud / (BITS_PER_BYTE * inference_bytes(*stream_formats(plan)))
 
 
 def _versions() -> tuple[str, ...]:

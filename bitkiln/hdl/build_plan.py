@@ -10,14 +10,14 @@ from pathlib import Path
 from amaranth.back import rtlil
 
 from bitkiln.boards import Board, Family
-from bitkiln.ir import Plan, Stream
+from bitkiln.ir import Plan
 from bitkiln.ir.units import MatrixVector, Multiplier, Unit
 
 from .accelerator import Accelerator
 from .board_top import CONSTRAINTS, board_bundle
 from .build import BuildResult, build_bundle
 from .patch import PatchRecord, build_renewable, patched
-from .protocol import Identity, StreamFormat
+from .protocol import Identity, stream_formats
 from .weights import weight_banks, weights_of
 
 
@@ -32,10 +32,8 @@ def plan_digest(plan: Plan) -> bytes:
 
 def plan_identity(plan: Plan, clock_hz: int) -> Identity:
     """Return what the chip, whose clock is `clock_hz`, will say of itself."""
-    source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
     load_bytes = len(weights_of(plan).data)
-    formats = _format(source), _format(sink)
-    return Identity(*formats, clock_hz, plan_digest(plan), load_bytes, weight_banks(plan))
+    return Identity(*stream_formats(plan), clock_hz, plan_digest(plan), load_bytes, weight_banks(plan))
 
 
 def build_plan(
@@ -87,7 +85,3 @@ def constraints_of(plan: Plan, board: Board) -> str:
     """Return the pins of the design as nextpnr reads them."""
     bundle = board_bundle(Accelerator(plan), plan_identity(plan, board.clock_hz), board)
     return bundle[CONSTRAINTS[board.family]].decode()
-
-
-def _format(stream: Stream) -> StreamFormat:
-    return StreamFormat(stream.beat, stream.beats)

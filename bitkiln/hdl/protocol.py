@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bitkiln.ir import fail
+from bitkiln.ir import Plan, fail
 from bitkiln.ir.units import Beat
 
 PROTOCOL_VERSION = 2
@@ -28,6 +28,7 @@ TAG_BYTES = 4
 CRC_BYTES = 4
 DIGEST_BYTES = 32
 LATENCY_BYTES = 4
+BITS_PER_BYTE = 10  # start, eight data, stop
 CHUNK_BYTES = 256
 CHUNK_NUMBER_BYTES = 2
 BANK_BYTES = 1
@@ -139,6 +140,12 @@ class StreamFormat:
         return cls(Beat(lanes, bits, meaning == 1, meaning == _BIPOLAR), beats)
 
 
+def stream_formats(plan: Plan) -> tuple[StreamFormat, StreamFormat]:
+    """Return the formats of an image and of a result."""
+    image, result = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
+    return StreamFormat(image.beat, image.beats), StreamFormat(result.beat, result.beats)
+
+
 @dataclass(frozen=True)
 class Identity:
     """Which design is in the chip: its streams, its clock and the SHA-256 that its maker gave it.
@@ -213,6 +220,11 @@ def request_bytes(command: Command, identity: Identity) -> int:
             return BANK_BYTES + DIGEST_BYTES
         case Command.IDENTIFY | Command.RESET:
             return 0
+
+
+def inference_bytes(image: StreamFormat, result: StreamFormat) -> int:
+    """Return how many bytes an image is on the line: its request and the answer, which tells the latency, too."""
+    return image.total_bytes + LATENCY_BYTES + result.total_bytes + 2 * (HEADER_BYTES + CRC_BYTES)
 
 
 def encode_request(command: int, tag: int, payload: bytes = b"") -> bytes:

@@ -28,7 +28,7 @@ from .harness import CXX_FLAGS
 from .host import Device
 from .ice40_extract import extract
 from .netlist import netlist_design
-from .protocol import CRC_BYTES, HEADER_BYTES, LATENCY_BYTES
+from .protocol import BITS_PER_BYTE, inference_bytes, stream_formats
 from .toolchain import ICEUNPACK
 from .trace import Trace
 from .uart_simulation import UartSimulation
@@ -37,8 +37,6 @@ from .verify import golden_codes, too_few
 from .weights import weights_of
 
 _ATTEMPTS = 1
-BITS_PER_BYTE = 10
-FRAME_BYTES = 2 * (HEADER_BYTES + CRC_BYTES) + LATENCY_BYTES
 # g++ takes three times as long for code that runs fifteen times as fast.
 QUICK_COMPILE = ("-O0",)
 _WORTH_COMPILING_WELL = 400_000
@@ -81,9 +79,7 @@ def verify_built(
 
 def _image_cycles(plan: Plan, bit_cycles: int) -> int:
     """Return about how many cycles an image takes: its bytes on the line, and its latency."""
-    ends = (plan.stream[plan.input_stream], plan.stream[plan.output_stream])
-    beats = sum(stream.beats * ((stream.beat.width + 7) // 8) for stream in ends)
-    return (beats + FRAME_BYTES) * BITS_PER_BYTE * bit_cycles + dataflow_cycles(plan).latency
+    return inference_bytes(*stream_formats(plan)) * BITS_PER_BYTE * bit_cycles + dataflow_cycles(plan).latency
 
 
 def _netlist(

@@ -143,7 +143,9 @@ def test_the_serial_link_bounds_the_rate(project: Path) -> None:
     pipeline = Pipeline(load_project(project))
     scores = pipeline.plan.stream[pipeline.plan.output_stream]
     payload = 64 + scores.beats * ((scores.beat.width + 7) // 8)
-    assert link_rate(pipeline.plan, ICEBREAKER) == ICEBREAKER.baud / (10 * (payload + 24))
+    assert link_rate(pipeline.plan, ICEBREAKER) == ICEBREAKER.baud / (
+        10 * (payload + 2 * 16 + 4)
+    )  # frames, and the latency
     assert link_rate(pipeline.plan, replace(ICEBREAKER, baud=9600)) < 20
 
 

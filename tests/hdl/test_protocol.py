@@ -10,6 +10,7 @@ import pytest
 
 from bitkiln.hdl.protocol import (
     IDENTITY_BYTES,
+    LATENCY_BYTES,
     STATE_AT,
     WEIGHTS_DIGEST_AT,
     Answer,
@@ -19,6 +20,7 @@ from bitkiln.hdl.protocol import (
     StreamFormat,
     encode_answer,
     encode_request,
+    inference_bytes,
     known_commands,
     request_bytes,
     take_answer,
@@ -29,6 +31,12 @@ from bitkiln.ir.units import Beat
 IMAGE = StreamFormat(Beat(lanes=3, bits=5, signed=True), beats=2)
 RESULT = StreamFormat(Beat(lanes=1, bits=20, signed=False), beats=4)
 IDENTITY = Identity(IMAGE, RESULT, 12_000_000, bytes(range(32)))
+
+
+def test_the_bytes_of_an_image_on_the_line() -> None:
+    request = encode_request(Command.INFER, 7, bytes(IMAGE.total_bytes))
+    answer = encode_answer(Status.OK, 7, bytes(LATENCY_BYTES + RESULT.total_bytes))
+    assert inference_bytes(IMAGE, RESULT) == len(request) + len(answer)
 
 
 def test_a_request_byte_by_byte() -> None:
