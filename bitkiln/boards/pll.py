@@ -66,22 +66,21 @@ class PllLimits:
         return tuple(best[key] for key in sorted(best))
 
     def _all(self, input_hz: int) -> Iterator[Pll]:
-        if not _is_in(Fraction(input_hz), self.input_mhz):
+        if not _is_in(input_hz, 1, self.input_mhz):
             return
-        for divider, multiplier in product(self.input_dividers, self.multipliers):
-            reference_hz = Fraction(input_hz, divider)
-            is_possible = self.is_divider_in_loop or _is_in(reference_hz * multiplier, self.vco_mhz)
-            if not is_possible or not _is_in(reference_hz, self.reference_mhz):
-                continue
-            for output_divider in self.output_dividers:
-                found = Pll(input_hz, divider, multiplier, output_divider, self.is_divider_in_loop)
-                if _is_in(found.vco_hz, self.vco_mhz) and _is_in(found.output_hz, self.output_mhz):
-                    yield found
+        dividers = [divider for divider in self.input_dividers if _is_in(input_hz, divider, self.reference_mhz)]
+        for divider, multiplier, last in product(dividers, self.multipliers, self.output_dividers):
+            in_loop, after = (last, 1) if self.is_divider_in_loop else (1, last)
+            multiple_hz = input_hz * multiplier
+            is_possible = _is_in(multiple_hz * in_loop, divider, self.vco_mhz)
+            if is_possible and _is_in(multiple_hz, divider * after, self.output_mhz):
+                yield Pll(input_hz, divider, multiplier, last, self.is_divider_in_loop)
 
 
-def _is_in(hz: Fraction, limits_mhz: tuple[float, float]) -> bool:
+def _is_in(hz: int, divider: int, limits_mhz: tuple[float, float]) -> bool:
+    """Whether hz / divider is; in whole numbers, since there are tens of thousands of settings to look at."""
     low, high = limits_mhz
-    return Fraction(low) * 10**6 <= hz <= Fraction(high) * 10**6
+    return low * 10**6 * divider <= hz <= high * 10**6 * divider
 
 
 def _rank(setting: Pll) -> tuple[Fraction, Fraction]:
@@ -89,7 +88,7 @@ def _rank(setting: Pll) -> tuple[Fraction, Fraction]:
 
 
 # Lattice FPGA-DS-02029 (iCE40 LP/HX) and FPGA-DS-02008 (UltraPlus), "sysCLOCK PLL Timing"; the dividers are those of
-# FPGA-TN-02052 with the feedback path SIMPLE: DIVR 0-15, DIVF 0-127, DIVQ 1-6.
+# FPGA-TN-02052 with the feedback path SIMPLE: DIVR 0-15, DIVF 0-127, DIVQ 1-6. Project IceStorm's icepll has the same.
 ICE40 = PllLimits(
     input_mhz=(10, 133),
     reference_mhz=(10, 133),
@@ -99,8 +98,9 @@ ICE40 = PllLimits(
     multipliers=range(1, 129),
     output_dividers=(2, 4, 8, 16, 32, 64),
 )
-# Lattice FPGA-DS-02012 (ECP5), "sysCLOCK PLL Timing"; the dividers are those of FPGA-TN-02200. The feedback comes from
-# an output of its own (CLKOP), whose divider is the multiplier, so that the used one (CLKOS) divides freely.
+# Lattice FPGA-DS-02012 (ECP5), "sysCLOCK PLL Timing"; the dividers are those of FPGA-TN-02200. Project Trellis' ecppll
+# has the same but for the lowest reference and output, 10 and 3.125 MHz, which it takes the other way round. The
+# feedback comes from an output of its own (CLKOP), whose divider is the multiplier; the used one (CLKOS) is free.
 ECP5 = PllLimits(
     input_mhz=(8, 400),
     reference_mhz=(10, 400),
@@ -112,7 +112,7 @@ ECP5 = PllLimits(
 )
 _GOWIN_DIVIDERS = (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128)
 # Gowin DS117 (GW1NR-9, speed C6/I5) and DS226 (GW2AR-18, C8/I7), "PLL Switching Characteristics"; the dividers are
-# those of UG286: IDIV_SEL and FBDIV_SEL 0-63, and ODIV_SEL.
+# those of UG286: IDIV_SEL and FBDIV_SEL 0-63, and ODIV_SEL. Project Apicula's gowin_pll has the same.
 GW1NR_9 = PllLimits(
     input_mhz=(3, 400),
     reference_mhz=(3, 400),

