@@ -172,7 +172,9 @@ def source(network: RandomNetwork) -> str:
 
 
 def _simpler(network: RandomNetwork) -> Iterator[RandomNetwork]:
+    """Networks of fewer steps first, then plainer, then smaller ones."""
     for i in range(len(network.steps)):
+        yield _begun_behind(network, i)
         yield replace(network, steps=(*network.steps[:i], *network.steps[i + 1 :]))
     plainer = (
         replace(network, end=End.MAP),
@@ -190,6 +192,13 @@ def _simpler(network: RandomNetwork) -> Iterator[RandomNetwork]:
         yield replace(network, height=size)
     for size in _smaller(network.width):
         yield replace(network, width=size)
+
+
+def _begun_behind(network: RandomNetwork, step: int) -> RandomNetwork:
+    """Without the steps up to this one: those that follow find the map that it gave, and so draw the same."""
+    graph = replace(network, steps=network.steps[: step + 1], end=End.MAP).graph()
+    channels, height, width = graph.types[graph.outputs[0]].shape[1:]
+    return replace(network, channels=channels, height=height, width=width, steps=network.steps[step + 1 :])
 
 
 def _smaller(size: int) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from bitkiln.ir.ops import (
     Dequantise,
     Linear,
     MaxPool2d,
+    MultiThreshold,
     Requantise,
     Reshape,
     SumPool2d,
@@ -57,16 +58,16 @@ class _Demand:
 
 
 def stream_orders(graph: Graph) -> StreamOrders:
-    """Return the orders. What a unit gives comes first, then what the units after it take; where two users of a value
-    differ, the second gets a conversion. Raises ToolError `unsupported-graph` where two results that are added (or
+    """Return the orders. What a unit gives comes first, then what thresholds a channel would like (they cannot reorder),
+    then what the units after it take; where two users of a value differ, the second gets a conversion. Raises ToolError `unsupported-graph` where two results that are added (or
     multiplied) come in different orders.
     """
     root = _shared_roots(graph)
     chosen: dict[str, _Demand] = {}
     conversions: dict[tuple[str, int], Order] = {}
-    for demand in sorted(_demands(graph), key=lambda demand: demand.position is not None):
+    for demand in sorted(_demands(graph), key=_rank):
         first = chosen.setdefault(root[demand.value], demand)
-        if np.array_equal(first.order, demand.order):
+        if np.array_equal(first.order, demand.order) or isinstance(demand.node.op, MultiThreshold):
             continue
         if demand.position is None:
             raise fail(
@@ -124,6 +125,12 @@ def _shared_roots(graph: Graph) -> dict[str, str]:
     return {name: root[name] for name in place}
 
 
+def _rank(demand: _Demand) -> int:
+    if demand.position is None:
+        return 0
+    return 1 if isinstance(demand.node.op, MultiThreshold) else 2
+
+
 def _elements(graph: Graph, name: str) -> int:
     return graph.types[name].elements
 
@@ -135,7 +142,7 @@ def _demands(graph: Graph) -> Iterator[_Demand]:
                 ends: tuple[int | None, ...] = (None, 0)
             case Linear() if len(node.type.shape) > 2:
                 ends = (None, 0)
-            case ArgMax():
+            case ArgMax() | MultiThreshold():
                 ends = (0,)
             case Concat():
                 ends = (None, *range(len(node.args)))

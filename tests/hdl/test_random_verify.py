@@ -14,7 +14,7 @@ from bitkiln.cli import main
 from bitkiln.hdl.random_coverage import FEATURES, features
 from bitkiln.hdl.random_network import End, RandomNetwork, Step, StepKind
 from bitkiln.hdl.random_plan import random_plan
-from bitkiln.hdl.random_verify import Finding, check_network, program, verify_random
+from bitkiln.hdl.random_verify import Finding, check_network, program, shrunk, verify_random
 from bitkiln.ir.units import UNITS, Gather
 
 
@@ -82,7 +82,7 @@ def test_wrong_unit_is_found_shrunk_and_shown_again(monkeypatch: pytest.MonkeyPa
     (failing,) = found.failing
     assert found.bit_mismatches > 0
     assert "gather" in failing.features
-    assert len(failing.network.steps) <= 2  # what gathers, and at most one before it that makes the fault show
+    assert len(failing.network.steps) <= 1
     (name,) = found.files().paths
     file = found.files().write(tmp_path / "failing") / name
     assert "wrong" in str(run_file(file))
@@ -108,6 +108,18 @@ def test_failing_networks_are_shrunk_and_written(monkeypatch: pytest.MonkeyPatch
         assert (network.channels, network.height, network.width, network.end) == (1, 1, 3, End.MAP)
         assert (network.folding, network.queues) == (0, 0)
     assert found.files().paths == tuple(sorted(f"failing_{failing.network.seed}.py" for failing in found.failing))
+
+
+def test_a_step_that_needs_the_map_of_another_is_shrunk_to_itself() -> None:
+    """A shuffle of one channel moves nothing: it has to find the map that the layer before it gave."""
+
+    def check(network: RandomNetwork) -> Finding:
+        return Finding(network, int("gather" in features(network, random_plan(network))), 0, "")
+
+    steps = Step(StepKind.SIGNS, 685136984), Step(StepKind.SHUFFLE, 581990130)
+    found = shrunk(check(RandomNetwork(110, 1, 1, 1, steps, End.MAP, 16)), check)
+    assert found.bit_mismatches == 1
+    assert [step.kind for step in found.network.steps] == [StepKind.SHUFFLE]
 
 
 def test_what_breaks_bitkiln_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,10 @@ from bitkiln.ir.ops import (
     Flip,
     HardSigmoid,
     HardSwish,
+    Linear,
     MaxPool2d,
     Mul,
+    MultiThreshold,
     Op,
     Pad,
     Permute,
@@ -87,6 +89,18 @@ def densest() -> Graph:
     return layers.build.graph((layers.build.add(ArgMax(), (flat,), "class", at("argmax")),))
 
 
+def compared() -> Graph:
+    """Thresholds a channel behind what moves, before rows that a linear layer takes in the graph's own order."""
+    layers, x = _begin("compared")
+    build = layers.build
+    few = build.add(Slice(1, 0, 3), (x,), "few")
+    levels = torch.tensor([[-9], [0], [20]], dtype=torch.int8)
+    const = build.constant("levels", TensorType((3, 1), Int(7, True, 4)), levels)
+    codes = build.add(MultiThreshold(Int(4), (-1,), (2,)), (few, const), "codes")
+    rows = build.add(Reshape((1, 12, 6)), (codes,), "rows")
+    return build.graph((layers.product(rows, Linear(), "fc", (2, 6)),))
+
+
 def vectors() -> Graph:
     """Two vectors of a flattened map and of codes, one after the other."""
     layers, x = _begin("vectors")
@@ -109,6 +123,7 @@ GRAPHS = (
     gated(),
     branches(),
     densest(),
+    compared(),
     vectors(),
     sums_along(2),
     sums_along(3),
