@@ -96,21 +96,26 @@ class Network:
 
     def edges(self, depths: Mapping[str, int]) -> list[list[Edge]]:
         """Return what each sequencer waits for, with queues of these depths."""
-        edges: list[list[Edge]] = [[*waits] for waits in self._waits]
+        edges: list[list[Edge]] = [[*waits] for waits in self.waits]
         for link in self.links:
-            name, beats, depth = link.stream.name, link.stream.beats, depths[link.stream.name]
-            delay = link.latency + replace(link.stream, depth=depth).latency
-            period = self.sequencers[link.producer].events
-            edges[link.consumer].append(Edge(link.producer, period, link.waiting, link.needed, delay, stream=name))
-            period = self.sequencers[link.consumer].events
-            image, beat = np.divmod(np.arange(beats, dtype=np.int64) - depth, beats)
-            edges[link.producer].append(
-                Edge(link.consumer, period, link.pushes, link.pops[beat] + image * period, 1, name)
-            )
+            data, place = self.link_edges(link, depths[link.stream.name])
+            edges[link.consumer].append(data)
+            edges[link.producer].append(place)
         return edges
 
+    def link_edges(self, link: Link, depth: int) -> tuple[Edge, Edge]:
+        """Return what the consumer waits for, a beat, and what the producer does, one of `depth` places."""
+        stream, beats = replace(link.stream, depth=depth), link.stream.beats
+        made, taken = (self.sequencers[index].events for index in (link.producer, link.consumer))
+        image, beat = np.divmod(np.arange(beats, dtype=np.int64) - depth, beats)
+        delay = link.latency + stream.latency
+        return (
+            Edge(link.producer, made, link.waiting, link.needed, delay, stream=stream.name),
+            Edge(link.consumer, taken, link.pushes, link.pops[beat] + image * taken, 1, stream.name),
+        )
+
     @cached_property
-    def _waits(self) -> list[list[Edge]]:
+    def waits(self) -> list[list[Edge]]:
         """The waits of the units' sequencers for each other."""
         edges: list[list[Edge]] = [[] for _ in self._processes]
         for first, timing in zip(self._first, self._timings, strict=False):

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bitkiln.ir import Plan, Stage
+from bitkiln.ir import Plan
 
-from ._critical import critical_queues
-from ._events import Deadlock
-from ._network import Network
-from ._recurrence import Recurrence, Solution
-from .dataflow import dataflow_cycles
-
-AMPLE_DEPTH = 16
-"""Places that keep no unit waiting beside a source that always has a beat or a sink that always takes one."""
+from ._network import Link, Network
+from ._periodic import PeriodicSchedule
 
 GROWTH = 4
 """By how much a queue is deepened at a time. What is too much is found by bisection, cheaper than small steps."""
@@ -25,19 +19,7 @@ def best_interval(plan: Plan) -> int:
 
     A window may alternate between two intervals; then this is their mean, rounded up like `DataflowCycles.interval`.
     """
-    ends = (plan.stream[plan.input_stream].beats, plan.stream[plan.output_stream].beats)
-    return max(*ends, *(_interval_alone(plan, stage) for stage in plan.stages))
-
-
-def _interval_alone(plan: Plan, stage: Stage) -> int:
-    """The interval of one unit whose inputs are always there and whose outputs are always taken."""
-    timing = stage.unit.timing()
-    if len(timing) == 1:
-        return timing[0].steps
-    (source,), (sink,) = stage.inputs, stage.outputs  # units of several sequencers have one port on either side
-    streams = tuple(replace(plan.stream[name], depth=AMPLE_DEPTH) for name in (source, sink))
-    alone = replace(plan, stages=(stage,), streams=streams, input_stream=source, output_stream=sink)
-    return dataflow_cycles(alone).interval
+    return _without_queues(Network(plan)).interval
 
 
 def size_queues(plan: Plan) -> Plan:
@@ -50,43 +32,64 @@ def size_queues(plan: Plan) -> Plan:
     """
     network = Network(plan)
     least = {stream.name: stream.depth for stream in plan.streams}
-    best = best_interval(plan)
-    depths = _deepened(network, least, best)
-    bits = {stream.name: depths[stream.name] * stream.beat.width for stream in plan.streams}
-    for name in sorted((name for name in depths if depths[name] > least[name]), key=lambda name: (-bits[name], name)):
-        low, high = least[name] - 1, depths[name]
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if _keeps(network, {**depths, name: middle}, best) else (middle, high)
-        depths[name] = high
+    schedule = _without_queues(network)
+    depths = _deepened(schedule, least)
+    while (fewer := _shallower(schedule, least, depths)) != depths:  # a memory that became registers is faster, too
+        depths = fewer
     return replace(plan, streams=tuple(replace(stream, depth=depths[stream.name]) for stream in plan.streams))
 
 
-def _deepened(network: Network, least: Mapping[str, int], best: int) -> dict[str, int]:
+def _without_queues(network: Network) -> PeriodicSchedule:
+    """Return the schedule of units that never wait for each other, of the least interval."""
+    schedule = PeriodicSchedule(network, max(sequencer.steps for sequencer in network.sequencers))
+    while circle := schedule.settle():
+        schedule = schedule.slower(-(-circle.cycles // circle.images))
+    return schedule
+
+
+def _deepened(schedule: PeriodicSchedule, least: Mapping[str, int]) -> dict[str, int]:
     """Deepen one queue that holds everything up after the other, until nothing but the slowest unit does.
 
     Of several that share the blame it is the one through which the fewest bits pass: a place in it lasts longest.
     """
     depths = dict(least)
-    volumes = {link.stream.name: link.stream.beats * link.stream.beat.width for link in network.links}
-    while True:
-        recurrence = Recurrence(network, depths)
-        solution = recurrence.solve()
-        if isinstance(solution, Deadlock):
-            narrow = solution.queues
-        elif _is_best(solution, best):
-            return depths
-        else:
-            narrow = critical_queues(recurrence, solution)
-        assert narrow, "what is slower than its slowest unit waits for a place in some queue"
-        name = min(narrow, key=lambda name: (volumes[name], name))
+    links = {link.stream.name: link for link in schedule.network.links}
+    volumes = {name: link.stream.beats * link.stream.beat.width for name, link in links.items()}
+    for name, link in links.items():
+        schedule.connect(link, depths[name])
+    while circle := schedule.settle():
+        assert circle.queues, "what is slower than its slowest unit waits for a place in some queue"
+        name = min(circle.queues, key=lambda name: (volumes[name], name))
         depths[name] *= GROWTH
+        schedule.connect(links[name], depths[name])
+    return depths
 
 
-def _keeps(network: Network, depths: Mapping[str, int], best: int) -> bool:
-    solution = Recurrence(network, depths).solve()
-    return isinstance(solution, Solution) and _is_best(solution, best)
+def _shallower(schedule: PeriodicSchedule, least: Mapping[str, int], depths: Mapping[str, int]) -> dict[str, int]:
+    """Take the places that it does not need from each queue in turn, that of the most bits first."""
+    links = {link.stream.name: link for link in schedule.network.links}
+    bits = {name: depth * links[name].stream.beat.width for name, depth in depths.items()}
+    deeper = [name for name in depths if depths[name] > least[name]]
+    found = dict(depths)
+    for name in sorted(deeper, key=lambda name: (-bits[name], name)):
+        found[name] = _least_depth(schedule, links[name], least[name], depths[name])
+    return found
 
 
-def _is_best(solution: Solution, best: int) -> bool:
-    return solution.period_cycles <= best * solution.period
+def _least_depth(schedule: PeriodicSchedule, link: Link, least: int, depth: int) -> int:
+    """Make a queue as shallow as the interval allows, and the schedule one with it; return its depth.
+
+    Bisection finds a depth that does and one less that does not. Where a place less does not do, nothing is sought.
+    """
+    low, high, tried = least - 1, depth, depth - 1
+    while high - low > 1:
+        kept = [delays.copy() for delays in schedule.delays]
+        schedule.connect(link, tried)
+        if schedule.settle():
+            schedule.delays = kept
+            low = tried
+        else:
+            high = tried
+        tried = (low + high) // 2
+    schedule.connect(link, high)
+    return high

@@ -7,6 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitkiln.hdl.random_network import RandomNetwork
+from bitkiln.hdl.random_plan import random_plan
 from bitkiln.ir import Graph, Plan, ToolError
 from bitkiln.passes._folding import fold
 from bitkiln.passes._lowering import lower
@@ -83,6 +85,15 @@ def test_every_plan_reaches_its_best_interval_and_each_added_place_is_needed(gra
         assert stream.depth >= depths(plan)[stream.name]
         if stream.depth > depths(plan)[stream.name]:
             assert not reaches(with_depth(sized, stream.name, stream.depth - 1), best)
+
+
+def test_no_place_is_left_that_only_a_deeper_queue_beside_it_needed() -> None:
+    """On the way one queue was a memory, which shows a beat a cycle later than the registers that it ended as."""
+    plan = random_plan(replace(RandomNetwork.drawn(71), queues=0))
+    best = best_interval(plan)
+    assert depths(plan)["fork_depthwise1.codes.1"] == 46
+    assert reaches(plan, best)
+    assert not reaches(with_depth(plan, "fork_depthwise1.codes.1", 45), best)
 
 
 @settings(max_examples=30)
