@@ -1,12 +1,12 @@
 """The table of real builds that the resource model is fitted to, and the fit: of units and of whole designs.
 
-    python benchmarks/resource_table.py measure ice40 --units 0:20 --designs 100:115
+    python benchmarks/resource_table.py measure ice40 --units 0:20 --designs 100:116 --designs 200:216 --routed 200:204
     python benchmarks/resource_table.py fit ice40
 
-`measure` adds what is missing to bitkiln/boards/cost/tables/FAMILY.csv: single units, synthesised and packed, and whole
-designs, placed and routed, of the networks of these seeds (benchmarks/resource_networks.py, and the random networks of
-`bitkiln verify --random`). `fit` writes FAMILY.toml beside it and prints how far off it is on networks that it was not
-fitted to (ten folds by network).
+`measure` adds what is missing to bitkiln/boards/cost/tables/FAMILY.csv: single units and whole designs, synthesised and
+packed, or placed and routed as well, of the networks of these seeds (benchmarks/resource_networks.py, and the random
+networks of `bitkiln verify --random`). `fit` writes FAMILY.toml beside it and prints how far off it is on networks that
+it was not fitted to: whole designs of seeds from 200 on, which no fit sees, and the others in ten folds by network.
 """
 
 from __future__ import annotations
@@ -28,20 +28,37 @@ from numpy.typing import NDArray
 from resource_networks import LayeredNetwork
 from scipy.optimize import nnls
 
-from bitkiln.boards import Family, Resources, cost, find_board
+from bitkiln.boards import Board, Family, Resources, cost, find_board
 from bitkiln.boards.cost import PARTS, Bill, Part
-from bitkiln.hdl.build_plan import build_plan
+from bitkiln.hdl.accelerator import Accelerator
+from bitkiln.hdl.board_top import board_bundle
+from bitkiln.hdl.build_plan import build_plan, plan_identity
+from bitkiln.hdl.bundle import Bundle
 from bitkiln.hdl.family_tools import family_tools
 from bitkiln.hdl.random_network import RandomNetwork
 from bitkiln.hdl.toolchain import YOSYS
 from bitkiln.hdl.units import unit_component
 from bitkiln.ir import Plan, Stage, ToolError
-from bitkiln.passes.schedule import PlanOptions, schedule
+from bitkiln.ir.units import DspBlock, MatrixVector
+from bitkiln.passes.schedule import schedule
 from bitkiln.sim.queues import size_queues
 
 TABLES = Path(cost.__file__).parent / "tables"
-BOARDS = {Family.ICE40: ("icebreaker", "hx8k-breakout"), Family.ECP5: ("ulx3s-85f", "ulx3s-25f")}
+BOARDS = {
+    Family.ICE40: ("icebreaker", "hx8k-breakout"),
+    Family.ECP5: ("ulx3s-85f", "ulx3s-25f"),
+    Family.GOWIN: ("tang-nano-20k", "tang-nano-9k"),
+}
+FREE_PINS = {
+    Family.ICE40: ("--pcf-allow-unconstrained",),
+    Family.ECP5: ("--lpf-allow-unconstrained",),
+    Family.GOWIN: (),
+}
 FOLDS, ROUNDS, MOST_SECONDS = 10, 30, 120
+MOST_LUT = 4500
+"""Larger designs take synthesis too long."""
+FIRST_TEST_SEED = 200
+"""Whole designs of these seeds are not fitted to: they test the fit."""
 LEAST_TIMED = 15
 """With fewer designs than that, nothing is said of the clock."""
 
@@ -78,6 +95,7 @@ EXPECTED = {
     Part.ELEMENT: (20.0, 2.0),
     Part.UNIT: (5.0, 1.0),
     Part.LINK: (500.0, 350.0),
+    Part.LOADER: (100.0, 60.0),
 }
 EXPECTED_NS = {"longest": 0.2, "multiplied": 0.2, "size": 0.5, "has_blocks": 1.0, "has_dsp": 1.0}
 STRENGTH = 8.0
@@ -88,7 +106,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Row:
-    """A real build: `case` is network:stage, or network alone for a whole design, which has a clock."""
+    """A real build: `case` is network:stage, or network alone for a whole design, which has a clock if it is routed."""
 
     case: str
     kind: str
@@ -103,27 +121,47 @@ class Row:
     def network(self) -> str:
         return self.case.partition(":")[0]
 
+    @property
+    def is_design(self) -> bool:
+        return self.kind == "design"
+
+    @property
+    def is_test(self) -> bool:
+        return self.is_design and seed_of(self.case) >= FIRST_TEST_SEED
+
+
+def seed_of(network: str) -> int:
+    """The number in a network's name."""
+    return int(network.rpartition("-")[2])
+
 
 @cache
-def plan_of(network: str) -> Plan:
-    """Return the plan of `layered-SEED` or `random-SEED`."""
-    kind, _, seed = network.partition("-")
+def plan_of(network: str, block: DspBlock | None = None) -> Plan:
+    """Return the plan of `layered-SEED`, `packed-SEED` (several products in each `block`) or `random-SEED`."""
+    kind, seed = network.partition("-")[0], seed_of(network)
     if kind == "random":
-        drawn = RandomNetwork.drawn(int(seed))
-        return size_queues(schedule(drawn.graph(), PlanOptions(max_multipliers=drawn.multipliers)))
-    layered = LayeredNetwork(int(seed))
-    return size_queues(schedule(layered.graph(), layered.options()))
+        drawn = RandomNetwork.drawn(seed)
+        graph = drawn.graph()
+        options = replace(drawn.plan_options(graph), dsp_block=drawn.dsp_block and block)
+        return size_queues(schedule(graph, options))
+    layered = LayeredNetwork(seed)
+    graph = layered.graph()
+    options = layered.options()
+    if kind == "packed":
+        options = replace(options, dsp_block=block, dsp=4, layers=())
+    return size_queues(schedule(graph, options))
 
 
-def plan_on(network: str, board: str) -> Plan:
+def plan_on(network: str, board_name: str) -> Plan:
     """Return the plan at the board's clock."""
-    return replace(plan_of(network), clock_hz=find_board(board).clock_hz)
+    board = find_board(board_name)
+    return replace(plan_of(network, board.dsp_block), clock_hz=board.clock_hz)
 
 
-def drawn_stages(network: str) -> list[Stage]:
+def drawn_stages(network: str, plan: Plan) -> list[Stage]:
     """Some stages of a network: two with weights, one without, sometimes one that only moves beats."""
-    seed = int(network.partition("-")[2])
-    stages = list(plan_of(network).stages)
+    seed = seed_of(network)
+    stages = list(plan.stages)
     random.Random(seed).shuffle(stages)
     movers = [stage for stage in stages if stage.unit.kind in ("fork", "resize")]
     weighted = [stage for stage in stages if "matrix" in stage.unit.kind]
@@ -131,64 +169,89 @@ def drawn_stages(network: str) -> list[Stage]:
     return weighted[:2] + others[:1] + movers[: seed % 3 == 0]
 
 
-def build_unit(plan: Plan, stage: Stage, board_name: str) -> Resources:
+def build_unit(plan: Plan, stage: Stage, board: Board) -> Resources:
     """Synthesise and pack one unit with its queues; its ports are pins."""
-    board = find_board(board_name)
-    tools = family_tools(board)
     component = unit_component(stage.unit, tuple(plan.stream[name] for name in stage.outputs))
-    with tempfile.TemporaryDirectory(dir=".") as temporary:
-        folder = tools.files.write(Path(temporary) / "unit") if tools.files.paths else Path(temporary)
-        (folder / "top.il").write_text(rtlil.convert(component, name="top", emit_src=False))
-        (folder / "unit.ys").write_text(tools.script(True))
-        YOSYS.run(("-q", "-s", "unit.ys"), folder, timeout_s=MOST_SECONDS)
-        free = f"{tools.constraints[0]}-allow-unconstrained"
-        arguments = (*board.nextpnr_arguments, "--pack-only", "--json", "top.json", free)
-        packed = tools.place_route.run(arguments, folder, check=False)
+    design = Bundle.of({"top.il": rtlil.convert(component, name="top", emit_src=False).encode()})
+    return packed(design, board, FREE_PINS[board.family])
+
+
+def build_design(plan: Plan, board: Board) -> Resources:
+    """Synthesise and pack a whole design, host link included."""
+    design = board_bundle(Accelerator(plan), plan_identity(plan, board.clock_hz), board)
+    return packed(design, board, family_tools(board).constraints)
+
+
+def packed(design: Bundle, board: Board, constraints: tuple[str, ...]) -> Resources:
+    """Synthesise a design and let nextpnr pack it into cells: as many as after place and route."""
+    tools = family_tools(board)
+    inputs = design.merged(tools.files).merged(Bundle.of({"table.ys": tools.script(True).encode()}))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = inputs.write(Path(temporary) / "build")
+        YOSYS.run(("-q", "-s", "table.ys"), folder, timeout_s=MOST_SECONDS)
+        arguments = (*board.nextpnr_arguments, "--pack-only", "--json", "top.json", *constraints)
+        outcome = tools.place_route.run(arguments, folder, check=False)
         cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     least = tools.least(cells)
-    used = {name: int(count) for name, count in _USED.findall(packed.log)}
+    used = {name: int(count) for name, count in _USED.findall(outcome.log)}
     if not used:
-        raise tools.place_route.failure(packed)
+        raise tools.place_route.failure(outcome)
     return replace(tools.used(used, least), ff=least.ff)
 
 
-def measure(family: Family, units: range, designs: range) -> None:
-    """Add the rows that the family's table lacks, one at a time."""
-    rows = read_table(family)
-    done = {row.case for row in rows}
-    for seed, what in [*((seed, "unit") for seed in units), *((seed, "design") for seed in designs)]:
-        for network in (f"layered-{seed}", f"random-{seed}"):
+def measure(family: Family, wanted: list[tuple[str, int]]) -> None:
+    """Add the rows that the family's table lacks, one at a time; `wanted` are kinds of build with seeds."""
+    for what, seed in wanted:
+        for network in (f"layered-{seed}", f"random-{seed}", f"packed-{seed}"):
+            rows = read_table(family)
             try:
-                found = _units(network, family, done) if what == "unit" else _designs(network, family, done)
-                for row in found:
-                    rows.append(row)
+                for row in _units(network, family, rows) if what == "units" else _design(network, family, rows, what):
+                    rows = [*(old for old in rows if old.case != row.case), row]
                     write_table(family, rows)
                     print(row, flush=True)
             except ToolError as error:
                 print(f"{network}: {str(error).splitlines()[0][:160]}", flush=True)
 
 
-def _units(network: str, family: Family, done: set[str]) -> Iterator[Row]:
-    board, plan = BOARDS[family][0], plan_of(network)
-    for stage in drawn_stages(network):
+def _units(network: str, family: Family, rows: list[Row]) -> Iterator[Row]:
+    board, done = find_board(BOARDS[family][0]), {row.case for row in rows}
+    plan = plan_on(network, board.name)
+    for stage in drawn_stages(network, plan):
         case = f"{network}:{stage.name}"
         if case not in done:
             used = build_unit(plan, stage, board)
-            yield Row(case, stage.unit.kind, board, used.lut, used.ff, used.bram, used.dsp)
+            yield Row(case, stage.unit.kind, board.name, used.lut, used.ff, used.bram, used.dsp)
 
 
-def _designs(network: str, family: Family, done: set[str]) -> Iterator[Row]:
-    board = random.Random(network).choice(BOARDS[family])
-    if network not in done:
-        built = build_plan(plan_on(network, board), find_board(board))
-        used = built.used
-        yield Row(network, "design", board, used.lut, used.ff, used.bram, used.dsp, built.fmax_mhz)
+def _design(network: str, family: Family, rows: list[Row], what: str) -> Iterator[Row]:
+    is_routed = what == "routed"
+    if any(row.case == network and (row.fmax_mhz or not is_routed) for row in rows):
+        return
+    board = find_board(random.Random(network).choice(BOARDS[family]))
+    plan = plan_on(network, board.name)
+    if not is_wanted(network, plan, board):
+        return
+    if is_routed:
+        built = build_plan(plan, board, must_meet_clock=False)
+        used, fmax_mhz = built.used, built.fmax_mhz
+    else:
+        used, fmax_mhz = build_design(plan, board), 0.0
+    yield Row(network, "design", board.name, used.lut, used.ff, used.bram, used.dsp, fmax_mhz)
+
+
+def is_wanted(network: str, plan: Plan, board: Board) -> bool:
+    """Whether a design is small enough, and packs something if it is there for that."""
+    units = [stage.unit for stage in plan.stages if isinstance(stage.unit, MatrixVector)]
+    if network.startswith("packed") and not any(unit.packing for unit in units):
+        return False
+    used = cost.predict_resources(plan, board)
+    return used.lut < MOST_LUT and used.fits(board.resources)
 
 
 def bill_of(row: Row) -> Bill:
     """Return the bill of what a row is of."""
     board, plan = find_board(row.board), plan_on(row.network, row.board)
-    if row.kind != "design":
+    if not row.is_design:
         name = row.case.partition(":")[2]
         (stage,) = (stage for stage in plan.stages if stage.name == name)
         return cost.stage_bill(stage, plan.stream, board)
@@ -206,8 +269,11 @@ def read_table(family: Family) -> list[Row]:
                 line["case"],
                 line["kind"],
                 line["board"],
-                *(int(line[name]) for name in ("lut", "ff", "bram", "dsp")),
-                float(line["fmax_mhz"]),
+                lut=int(line["lut"]),
+                ff=int(line["ff"]),
+                bram=int(line["bram"]),
+                dsp=int(line["dsp"]),
+                fmax_mhz=float(line["fmax_mhz"]),
             )
             for line in csv.DictReader(stream)
         ]
@@ -265,35 +331,30 @@ def held_out(features: Matrix, found: Matrix, expected: Matrix, groups: list[str
 
 
 def fit(family: Family) -> None:
-    """Fit the family's table, write the coefficients, print the errors."""
+    """Fit the family's table but for the test designs, write the coefficients, print the errors."""
     rows = read_table(family)
     bills = [bill_of(row) for row in rows]
     write_table(family, rows, bills)
     features = np.array([[bill.parts.get(part, 0.0) for part in PARTS] for bill in bills])
-    groups = [row.network for row in rows]
-    is_design = np.array([row.kind == "design" for row in rows])
+    sets = _sets(rows)
+    learned, groups = ~sets["test designs"], [row.network for row in rows if not row.is_test]
     lines, errors = [], {}
     for name in ("lut", "ff"):
         found = np.array([float(getattr(row, name)) for row in rows])
         expected = expectation(family, name)
-        error = np.abs(held_out(features, found, expected, groups) / found - 1)
-        errors[name] = error
-        coefficients = fitted(features, found, expected)
+        coefficients = fitted(features[learned], found[learned], expected)
+        predicted = features @ coefficients
+        predicted[learned] = held_out(features[learned], found[learned], expected, groups)
+        errors[name] = np.abs(predicted / found - 1)
         lines += [
             f"[{name}]",
             *(f"{part.value} = {value:.4f}" for part, value in zip(PARTS, coefficients, strict=True)),
         ]
-        for what, chosen in (("units", ~is_design), ("designs", is_design)):
+        for what, chosen in sets.items():
             if chosen.any():
-                print(f"{family.value} {name} of {chosen.sum()} {what}, held out: {summary(error[chosen])}")
-    exact = [(b.blocks == row.bram, b.dsp == row.dsp) for b, row in zip(bills, rows, strict=True)]
-    blocks, multipliers = (sum(same) for same in zip(*exact, strict=True))
-    print(f"{family.value} BRAM exact {blocks}/{len(rows)}, DSP exact {multipliers}/{len(rows)}")
-    for row, bill, same in zip(rows, bills, exact, strict=True):
-        if not all(same):
-            found = f"BRAM {row.bram}, predicted {bill.blocks}; DSP {row.dsp}, predicted {bill.dsp}"
-            print(f"  {row.case} {row.kind}: {found}")
-    whole = errors["lut"][is_design] if is_design.any() else errors["lut"]
+                print(f"{family.value} {name} of {chosen.sum()} {what}: {summary(errors[name][chosen])}")
+    _print_counts(family, rows, bills, sets)
+    whole = errors["lut"][sets["test designs"]]
     head = [
         f"# By `python benchmarks/resource_table.py fit {family.value}`, from the table beside this file.",
         f"lut_error_median = {np.median(whole):.4f}",
@@ -301,6 +362,24 @@ def fit(family: Family) -> None:
     ]
     clock = fit_clock(family, [(r, b) for r, b in zip(rows, bills, strict=True) if r.fmax_mhz], lines)
     (TABLES / f"{family.value}.toml").write_text("\n".join([*head, *lines, *clock]) + "\n")
+
+
+def _sets(rows: list[Row]) -> dict[str, NDArray[np.bool_]]:
+    """Which rows are units and designs, both predicted by fits without their network, and which designs are tests."""
+    is_design, is_test = (np.array([getattr(row, name) for row in rows]) for name in ("is_design", "is_test"))
+    return {"units": ~is_design, "fitted designs": is_design & ~is_test, "test designs": is_test}
+
+
+def _print_counts(family: Family, rows: list[Row], bills: list[Bill], sets: dict[str, NDArray[np.bool_]]) -> None:
+    blocks = np.array([bill.blocks == row.bram for bill, row in zip(bills, rows, strict=True)])
+    multipliers = np.array([bill.dsp == row.dsp for bill, row in zip(bills, rows, strict=True)])
+    for what, chosen in sets.items():
+        count = chosen.sum()
+        print(f"{family.value} exact of {count} {what}: BRAM {blocks[chosen].sum()}, DSP {multipliers[chosen].sum()}")
+    for number in np.flatnonzero(~(blocks & multipliers)):
+        row, bill = rows[number], bills[number]
+        found = f"BRAM {row.bram}, predicted {bill.blocks}; DSP {row.dsp}, predicted {bill.dsp}"
+        print(f"  {row.case} {row.kind}: {found}")
 
 
 def summary(error: Matrix) -> str:
@@ -331,12 +410,13 @@ def main() -> None:
     """Measure or fit one family."""
     parser = argparse.ArgumentParser(description="The table behind the resource model.")
     parser.add_argument("what", choices=("measure", "fit"))
-    parser.add_argument("family", type=Family, help="ice40 or ecp5")
-    parser.add_argument("--units", type=_range, default=range(0), metavar="FIRST:END", help="seeds of single units")
-    parser.add_argument("--designs", type=_range, default=range(0), metavar="FIRST:END", help="seeds of designs")
+    parser.add_argument("family", type=Family, help="ice40, ecp5 or gowin")
+    for what in ("units", "designs", "routed"):
+        parser.add_argument(f"--{what}", type=_range, action="append", default=[], metavar="FIRST:END", help="seeds")
     options = parser.parse_args()
     if options.what == "measure":
-        measure(options.family, options.units, options.designs)
+        kinds = (("units", options.units), ("designs", options.designs), ("routed", options.routed))
+        measure(options.family, [(what, seed) for what, ranges in kinds for seeds in ranges for seed in seeds])
     else:
         fit(options.family)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 from bitkiln.boards import Board, Resource, Resources
-from bitkiln.boards.cost import Bill, Facts, link_bill, priced, queue, unit_bill
+from bitkiln.boards.cost import Bill, Facts, WeightSource, link_bill, priced, queue, unit_bill
 from bitkiln.ir import Stream
 from bitkiln.ir.units import Beat, Fork, MatrixVector, Multiplier, Packing, Pool, Resize, Storage, Unit, WeightCode
 
@@ -138,14 +138,14 @@ class LayerOptions:
         return self._known[folding]
 
     def _cost(self, form: Layer, folding: Folding) -> Vector:
-        bill, place = Bill(self.board.family), form.place
+        bill, place = Bill(self.board), form.place
         for _, unit in form.units(folding):
             facts = self._facts_of(unit) if isinstance(unit, MatrixVector) else None
-            bill.merge(unit_bill(unit, _outputs(unit), self.board.family, facts))
+            bill.merge(unit_bill(unit, _outputs(unit), self.board, facts))
         given = place.output.beat(folding.pe)
         if self._users > 1:
             fork = Fork(1, given, self._users)
-            bill.merge(unit_bill(fork, _outputs(fork), self.board.family))
+            bill.merge(unit_bill(fork, _outputs(fork), self.board))
         return vector(priced(bill))
 
     def _facts_of(self, unit: MatrixVector) -> Facts:
@@ -203,20 +203,29 @@ def _push_distance(unit: Unit) -> int:
 @cache
 def resize_cost(board: Board, beat: Beat, there: int, wanted: int) -> Vector:
     """What width converters from `there` lanes to `wanted` take; `beat` has one lane."""
-    bill, common = Bill(board.family), math.gcd(there, wanted)
+    bill, common = Bill(board), math.gcd(there, wanted)
     for lanes_in, lanes_out in ((there, common), (common, wanted)):
         if lanes_in != lanes_out:
             unit = Resize(there * wanted, lanes_in, lanes_out, beat.bits, beat.signed, beat.bipolar)
-            bill.merge(unit_bill(unit, _outputs(unit), board.family))
+            bill.merge(unit_bill(unit, _outputs(unit), board))
     return vector(priced(bill))
 
 
-def border_cost(lowered: Lowered, board: Board, lanes_in: int, lanes_out: int) -> Vector:
-    """What the link of the host takes with these lanes, and the queue of the input."""
+def weight_source(layers: Sequence[Layer]) -> WeightSource:
+    """Where the weights come from: what only the user's wish makes the host's business."""
+    products = [layer for layer in layers if isinstance(layer, ProductLayer)]
+    is_loaded = [layer.storage is not None and layer.storage.is_loaded for layer in products]
+    is_renewable = any(layer.renewable and not loaded for layer, loaded in zip(products, is_loaded, strict=True))
+    return WeightSource(any(is_loaded), is_renewable)
+
+
+def border_cost(lowered: Lowered, board: Board, lanes: tuple[int, int], weights: WeightSource) -> Vector:
+    """What the link of the host takes with these lanes in and out, and the queue of the input."""
+    lanes_in, lanes_out = lanes
     formats = {layer.place.node: layer.place.output for layer in lowered.layers}
     given = formats[lowered.output]
     source = Stream(INPUT_STREAM, lowered.input_format.beat(lanes_in), len(lowered.input_order) // lanes_in, 2)
     sink = Stream(OUTPUT_STREAM, given.beat(lanes_out), len(lowered.output_order) // lanes_out, 2)
-    bill = link_bill(board, source, sink)
+    bill = link_bill(board, source, sink, weights)
     queue(bill, source)
     return vector(priced(bill))

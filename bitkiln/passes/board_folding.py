@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bitkiln.boards import BOARDS, Board, Resource, Resources
-from bitkiln.boards.cost import coefficients
+from bitkiln.boards.cost import WeightSource, coefficients
 from bitkiln.ir import ToolError, fail
 from bitkiln.ir.units import Multiplier, Storage
 
-from ._board_options import KINDS, LayerOptions, Variant, Vector, border_cost, resize_cost, vector
+from ._board_options import KINDS, LayerOptions, Variant, Vector, border_cost, resize_cost, vector, weight_source
 from ._layers import Folding, Format, Layer
 from ._lowering import Lowered
 from ._options import Goal
@@ -164,15 +164,21 @@ class BoardSearch:
 
     def _border(self, position: int, folding: Folding) -> Vector:
         """What the link takes because of this layer: the first to read the input, the one that gives the output."""
-        place, nothing = self._options[position].layer.place, tuple(0.0 for _ in KINDS)
-        alone = border_cost(self.lowered, self.board, 1, 1)
-        result = nothing
+        place = self._options[position].layer.place
+        result = tuple(0.0 for _ in KINDS)
         if position == self._first_reader:
-            result = border_cost(self.lowered, self.board, folding.simd, 1)
+            result = self._border_cost(folding.simd, 1)
         if place.node == self.lowered.output:
-            more = border_cost(self.lowered, self.board, 1, folding.pe)
+            alone, more = self._border_cost(1, 1), self._border_cost(1, folding.pe)
             result = tuple(a + b - c for a, b, c in zip(result, more, alone, strict=True))
         return result
+
+    def _border_cost(self, lanes_in: int, lanes_out: int) -> Vector:
+        return border_cost(self.lowered, self.board, (lanes_in, lanes_out), self._weights)
+
+    @cached_property
+    def _weights(self) -> WeightSource:
+        return weight_source([layer for layer, _ in self.layers])
 
     @cached_property
     def _first_reader(self) -> int:

@@ -1,7 +1,7 @@
 """What a Plan takes on a board before it is built: LUTs, flip-flops, blocks of RAM, multipliers, clock."""
 
 from .bill import PARTS, Bill, Part
-from .link import link_bill
+from .link import WeightSource, link_bill
 from .memories import Mapped, Memory, Style, map_memory
 from .model import (
     Coefficients,
@@ -15,6 +15,7 @@ from .model import (
     priced,
     stage_bill,
 )
+from .products import dsp_blocks
 from .units import Facts, queue, unit_bill
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "Part",
     "Prediction",
     "Style",
+    "WeightSource",
     "clock_features",
     "coefficients",
+    "dsp_blocks",
     "has_model",
     "link_bill",
     "map_memory",

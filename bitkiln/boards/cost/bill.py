@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from bitkiln.boards import Family
+from bitkiln.boards import Board, Family
 
 from .memories import Memory, map_memory
 
@@ -48,6 +48,7 @@ class Part(Enum):
     ELEMENT = "element"
     UNIT = "unit"
     LINK = "link"
+    LOADER = "loader"
 
 
 PARTS = tuple(Part)
@@ -55,18 +56,22 @@ PARTS = tuple(Part)
 
 @dataclass
 class Bill:
-    """Parts, block RAMs and multiplier blocks of a design on one family.
+    """Parts, block RAMs and multiplier blocks of a design on one board.
 
     `longest` is the widest carry chain, `multiplied` the most bits of a product of LUTs: what the clock depends on.
     """
 
-    family: Family
+    board: Board
     parts: dict[Part, float] = field(default_factory=dict)
     blocks: int = 0
     dsp: int = 0
     spram: int = 0
     longest: int = 0
     multiplied: int = 0
+
+    @property
+    def family(self) -> Family:
+        return self.board.family
 
     def add(self, part: Part, count: float) -> None:
         """Add `count` of a part."""

@@ -2,7 +2,8 @@
 
 For each kind of RAM it takes the data width of least cost, then the cheapest kind, unless registers and LUTs cost less.
 The costs are those of the pass and of the families' libraries (ice40/brams.txt, lattice/brams_16kd.txt,
-lattice/lutrams_trellis.txt in yosys 0.70), so the number of blocks is exact; a test compares it with synthesis.
+lattice/lutrams_trellis.txt, gowin/brams.txt and lutrams.txt in yosys 0.70), so the number of blocks is exact; a test
+compares it with synthesis.
 """
 
 from __future__ import annotations
@@ -81,8 +82,14 @@ _RAMS: dict[Family, tuple[_Ram, ...]] = {
         _Ram(14, (1, 2, 4, 9, 18), 128, 9, 1, 2),
         _Ram(14, (1, 2, 4, 9, 18, 36), 128, 9, 9, 1),
     ),
+    Family.GOWIN: (
+        _Ram(14, (1, 2, 4, 9, 18), 128, 9, 1, 2),
+        _Ram(14, (1, 2, 4, 9, 18, 36), 128, 9, 1, 1),
+    ),
 }
-_HAS_LUT_RAM = {Family.ECP5}
+_HAS_LUT_RAM = {Family.ECP5, Family.GOWIN}
+_COUNTS_USED_BITS = {Family.GOWIN}
+"""Whose library has the attribute `widthscale`: a cell of which bits are left over costs less."""
 _LUT_RAM_WORDS, _LUT_RAM_BITS, _LUT_RAM_COST = 16, 4, 4
 
 
@@ -92,7 +99,7 @@ def map_memory(memory: Memory, family: Family) -> Mapped:
         return Mapped()
     found = [] if memory.style is Style.LOGIC else [_blocks(memory, ram) for ram in _RAMS[family]]
     if memory.style is Style.AUTO and memory.is_written and family in _HAS_LUT_RAM:
-        found.append(_lut_rams(memory))
+        found.append(_lut_rams(memory, family))
     cost, mapped = min(found, key=lambda candidate: candidate[0], default=(0.0, Mapped()))
     logic_cost = memory.bits * (_RAM_BIT if memory.is_written else _ROM_BIT)
     if memory.style is Style.LOGIC or (memory.style is Style.AUTO and logic_cost <= cost):
@@ -140,11 +147,12 @@ def _blocks(memory: Memory, ram: _Ram) -> tuple[float, Mapped]:
     return best
 
 
-def _lut_rams(memory: Memory) -> tuple[float, Mapped]:
+def _lut_rams(memory: Memory, family: Family) -> tuple[float, Mapped]:
     banks = -(-memory.depth // _LUT_RAM_WORDS)
-    cells = -(-banks * memory.width // _LUT_RAM_BITS)
+    cells = banks * -(-memory.width // _LUT_RAM_BITS)
     muxes = (banks - 1) * memory.width * memory.reads
-    cost = _LUT_RAM_COST * cells * memory.reads + _MUX * muxes
+    counted = -(-banks * memory.width // _LUT_RAM_BITS) if family in _COUNTS_USED_BITS else cells
+    cost = _LUT_RAM_COST * counted * memory.reads + _MUX * muxes
     cost += _EMULATION * memory.reads * (4 if memory.is_transparent else 1)
     cost += _DEMUX * banks if banks > 1 else 0
     bypassed = memory.width * memory.reads if memory.is_transparent else 0

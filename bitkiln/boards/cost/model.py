@@ -17,7 +17,7 @@ from bitkiln.boards import Board, Family, Resources
 from bitkiln.ir import Plan, Stage, Stream
 
 from .bill import Bill, Part
-from .link import link_bill
+from .link import WeightSource, link_bill
 from .units import queue, unit_bill
 
 
@@ -70,25 +70,25 @@ def priced(bill: Bill) -> Resources:
 
 def stage_bill(stage: Stage, streams: Mapping[str, Stream], board: Board) -> Bill:
     """Return the bill of one stage with its queues."""
-    return unit_bill(stage.unit, tuple(streams[name] for name in stage.outputs), board.family)
+    return unit_bill(stage.unit, tuple(streams[name] for name in stage.outputs), board)
 
 
 def plan_bills(plan: Plan, board: Board) -> dict[str, Bill]:
     """Return the bill of each stage, and under "" that of the host link."""
     source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
-    around = link_bill(board, source, sink)
+    around = link_bill(board, source, sink, WeightSource.of(stage.unit for stage in plan.stages))
     queue(around, source)
     return {"": around} | {stage.name: stage_bill(stage, plan.stream, board) for stage in plan.stages}
 
 
 def plan_bill(plan: Plan, board: Board) -> Bill:
     """Return the bill of the whole design."""
-    return merged(board.family, plan_bills(plan, board).values())
+    return merged(board, plan_bills(plan, board).values())
 
 
-def merged(family: Family, bills: Iterable[Bill]) -> Bill:
+def merged(board: Board, bills: Iterable[Bill]) -> Bill:
     """Return one bill of all."""
-    total = Bill(family)
+    total = Bill(board)
     for bill in bills:
         total.merge(bill)
     return total
@@ -97,7 +97,7 @@ def merged(family: Family, bills: Iterable[Bill]) -> Bill:
 def predict(plan: Plan, board: Board) -> Prediction:
     """Return what `plan` will take on `board`, host link included."""
     bills = plan_bills(plan, board)
-    total = merged(board.family, bills.values())
+    total = merged(board, bills.values())
     return Prediction(priced(total), {name: priced(bill) for name, bill in bills.items()}, clock_mhz(total, board))
 
 

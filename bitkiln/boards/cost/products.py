@@ -28,12 +28,30 @@ _MOST_FACTOR_BITS = {Family.ICE40: 16, Family.ECP5: 18}
 Planes = NDArray[np.bool_]
 
 
-def dsp_blocks(family: Family, a_bits: int, b_bits: int) -> int:
-    """Multiplier blocks that synthesis takes for a product of two variables, 0 if it makes it of LUTs."""
+def dsp_blocks(bill: Bill, a_bits: int, b_bits: int) -> int:
+    """Multiplier blocks that synthesis takes for a product of two variables, 0 if it makes it of LUTs.
+
+    Gowin's are counted as those of 9 by 9 bits, of which larger ones take two (or eight, of 36 by 36).
+    """
+    family = bill.family
+    if not bill.board.resources.dsp:
+        return 0
+    if family is Family.GOWIN:
+        return _gowin_blocks(max(a_bits, b_bits), min(a_bits, b_bits))
     if min(a_bits, b_bits) < 2 or a_bits + b_bits < _LEAST_PRODUCT_BITS[family]:
         return 0
     most = _MOST_FACTOR_BITS[family]
     return -(-a_bits // most) * -(-b_bits // most)
+
+
+def _gowin_blocks(wide: int, narrow: int) -> int:
+    if narrow < 4:
+        return 0
+    if narrow >= 22:
+        return 8 * -(-wide // 36) * -(-narrow // 36)
+    if wide <= 9:
+        return 1
+    return 2 * max(1, (wide + 14) // 18) * -(-narrow // 18)  # a rest of less than 4 bits is made of LUTs
 
 
 def constant_product(bill: Bill, bits: int, factor: int, copies: int = 1) -> None:
@@ -41,7 +59,7 @@ def constant_product(bill: Bill, bits: int, factor: int, copies: int = 1) -> Non
     size = abs(factor)
     if size & (size - 1) == 0:
         return
-    blocks = dsp_blocks(bill.family, bits, size.bit_length())
+    blocks = dsp_blocks(bill, bits, size.bit_length())
     bill.dsp += copies * blocks
     if not blocks:
         bill.add(Part.CONSTANT_ADDER, copies * (signed_digits(size) - 1) * (bits + size.bit_length()))
@@ -90,10 +108,10 @@ def product_terms(bill: Bill, unit: MatrixVector, is_constant: bool) -> None:
     match unit.products:
         case Products.MULTIPLY if is_constant:
             _constant_terms(bill, unit)
-        case Products.MULTIPLY if unit.packing and dsp_blocks(bill.family, bits, unit.weight_bits):
+        case Products.MULTIPLY if unit.packing and dsp_blocks(bill, bits, unit.weight_bits):
             _packed_terms(bill, unit, unit.packing)
         case Products.MULTIPLY:
-            blocks = dsp_blocks(bill.family, bits, unit.weight_bits) if unit.multiplier is Multiplier.DSP else 0
+            blocks = dsp_blocks(bill, bits, unit.weight_bits) if unit.multiplier is Multiplier.DSP else 0
             bill.dsp += count * blocks
             if blocks:
                 bill.add(Part.PRODUCT_REGISTER, count * product)

@@ -54,7 +54,7 @@ def _element(bill: Bill, unit: SparseMatrixVector, bits: int, sizes: tuple[int, 
     bill.adders(2, row, Part.SUM)
     bill.add(Part.LOGIC_REGISTER, row)
     bill.add(Part.WIRE_REGISTER, 2 * dense.input_bits + dense.weight_bits + 2 * row + 5)
-    blocks = dsp_blocks(bill.family, dense.input_bits, dense.weight_bits)
+    blocks = dsp_blocks(bill, dense.input_bits, dense.weight_bits)
     if dense.multiplier is Multiplier.DSP and blocks:
         bill.dsp += blocks
         bill.add(Part.PRODUCT_REGISTER, dense.input_bits + dense.weight_bits)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitkiln.boards import Family
+from bitkiln.boards import Board, Family
 from bitkiln.ir import Stream
 from bitkiln.ir.units import (
     Accumulation,
@@ -72,9 +72,9 @@ class Facts:
         return cls(Accumulation.of(unit), bin((low ^ high) & ((1 << unit.stored_bits) - 1)).count("1"))
 
 
-def unit_bill(unit: Unit, outputs: tuple[Stream, ...], family: Family, facts: Facts | None = None) -> Bill:
+def unit_bill(unit: Unit, outputs: tuple[Stream, ...], board: Board, facts: Facts | None = None) -> Bill:
     """Return the bill of a unit with the queues at its outputs."""
-    bill = Bill(family)
+    bill = Bill(board)
     bill.add(Part.UNIT, 1)
     if isinstance(unit, MatrixVector):
         _matrix_vector(bill, unit, facts or Facts.of(unit))
@@ -236,7 +236,7 @@ def _lookup(bill: Bill, unit: LookupStream) -> None:
 def _multiply(bill: Bill, unit: MultiplyStreams) -> None:
     lanes, product = unit.a.lanes, unit.a.bits + unit.b.bits
     bill.add(Part.WIRE_REGISTER, lanes * product + unit.LATENCY)
-    blocks = dsp_blocks(bill.family, unit.a.bits, unit.b.bits)
+    blocks = dsp_blocks(bill, unit.a.bits, unit.b.bits)
     bill.dsp += lanes * blocks
     bill.add(Part.PARTIAL, 0 if blocks else lanes * unit.a.bits * unit.b.bits)
     bill.add(Part.PRODUCT_REGISTER, lanes * product)

@@ -45,10 +45,25 @@ def test_what_synthesis_made_of_a_memory_on_ice40(memory: Memory, expected: Mapp
         (Memory(200, 8, is_written=True), Mapped(blocks=1, bypassed=8, delayed=17)),
         (Memory(512, 37, is_written=True), Mapped(blocks=2, bypassed=37, delayed=47)),
         (Memory(40, 72, is_written=True), Mapped(blocks=2, bypassed=72, delayed=79)),
+        (Memory(40, 58, is_written=True), Mapped(lut_rams=45, muxes=116)),
+        (Memory(100, 13, is_written=True), Mapped(blocks=1, bypassed=13, delayed=21)),
     ],
 )
 def test_what_synthesis_made_of_a_memory_on_ecp5(memory: Memory, expected: Mapped) -> None:
     assert map_memory(memory, Family.ECP5) == expected
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        (Memory(100, 13, is_written=True), Mapped(lut_rams=28, muxes=78)),
+        (Memory(100, 41, reads=2, style=Style.BLOCK), Mapped(blocks=3)),
+        (Memory(1500, 31, is_written=True), Mapped(blocks=3, muxes=62, bypassed=31, delayed=43)),
+        (Memory(17, 11, style=Style.BLOCK), Mapped(blocks=1)),
+    ],
+)
+def test_what_synthesis_made_of_a_memory_on_gowin(memory: Memory, expected: Mapped) -> None:
+    assert map_memory(memory, Family.GOWIN) == expected
 
 
 @pytest.mark.slow
