@@ -51,7 +51,7 @@ def _gowin_blocks(wide: int, narrow: int) -> int:
         return 8 * -(-wide // 36) * -(-narrow // 36)
     if wide <= 9:
         return 1
-    return 2 * max(1, (wide + 14) // 18) * -(-narrow // 18)  # a rest of less than 4 bits is made of LUTs
+    return 2 * max(1, (wide + 14) // 18)  # a rest of less than 4 bits is made of LUTs
 
 
 def constant_product(bill: Bill, bits: int, factor: int, copies: int = 1) -> None:
