@@ -58,9 +58,11 @@ class _Demand:
 
 
 def stream_orders(graph: Graph) -> StreamOrders:
-    """Return the orders. What a unit gives comes first, then what thresholds a channel would like (they cannot reorder),
-    then what the units after it take; where two users of a value differ, the second gets a conversion. Raises ToolError `unsupported-graph` where two results that are added (or
-    multiplied) come in different orders.
+    """Return the orders.
+
+    What a unit gives comes first, then what thresholds a channel would like (they cannot reorder), then what the units
+    after it take; where two users of a value differ, the second gets a conversion. Raises ToolError
+    `unsupported-graph` where two results that are added (or multiplied) come in different orders.
     """
     root = _shared_roots(graph)
     chosen: dict[str, _Demand] = {}

@@ -37,7 +37,7 @@ def test_names_the_full_queue_of_the_circle() -> None:
     # The fork waits for a place in the skip path, the sum for the convolution, whose window waits for the fork.
     circle = settled(plan, 225)
     assert circle is not None
-    assert (circle.queues, circle.images) == ({"fork_x.1"}, 0)  # within one image: it stops for ever
+    assert (circle.queues, circle.images) == (frozenset({"fork_x.1"}), 0)  # within one image: it stops for ever
 
 
 def test_a_queue_that_is_deep_enough_breaks_it() -> None:
@@ -60,7 +60,8 @@ def test_settles_with_the_interval_of_the_cycle_model_and_none_that_is_shorter(
     cycles, longest = solved(plan), max(sequencer.steps for sequencer in Network(plan).sequencers)
     if cycles is None:
         circle = settled(plan, longest)
-        assert circle is not None and circle.cycles > longest * circle.images
+        assert circle is not None
+        assert circle.cycles > longest * circle.images
         return
     assert settled(plan, cycles.interval) is None
     shorter = max(longest, cycles.interval - less)
