@@ -10,7 +10,6 @@ import torch
 from bitkiln.ir.ops import (
     Abs,
     Add,
-    ArgMax,
     AvgPool2d,
     BatchNorm,
     GroupNorm,
@@ -24,6 +23,7 @@ from bitkiln.ir.ops import (
     ReduceNorm,
     ReduceSum,
     Softmax,
+    TopK,
 )
 
 from ._lower import Activation, At, Known, Rule, Value
@@ -239,7 +239,23 @@ def argmax(at: At) -> Value:
     rank = len(x.shape)
     if rank != 2 or at.optional("dim") is None or at.dim("dim", rank) != 1 or at.flag("keepdim"):
         raise at.unsupported(f"it looks at {list(x.shape)}", "take argmax(dim=1) of [batch, classes]")
-    return at.emit(ArgMax(), x.name)
+    return at.emit(TopK(), x.name)
+
+
+def top_k(at: At) -> tuple[Value | None, ...]:
+    """Indices, and of one element its value, too; those of several would have to be gathered."""
+    x, k = at.activation("self"), at.integer("k")
+    dim, rank = at.dim("dim", len(x.shape)), len(x.shape)
+    if not at.flag("largest"):
+        raise at.unsupported("it looks for the smallest", "negate what comes in")
+    if not at.is_read[1] and k == 1:
+        name, offset = at.along(x, dim)
+        return at.emit(ReduceMax((dim + offset,), True), name), None
+    if not at.is_read[1]:
+        raise at.unsupported(f"it gives the values of the {k} largest", "use only the indices")
+    if rank != 2 or dim != 1 or x.shape[0] != 1:
+        raise at.unsupported(f"it looks at {list(x.shape)}", "take topk(k, dim=1) of [batch, classes]")
+    return None, at.reshape(at.emit(TopK(k), x.name, shape=(1, k) if k > 1 else (1,)), (1, k))
 
 
 NORMALISE: Mapping[str, Rule] = {
@@ -267,4 +283,5 @@ NORMALISE: Mapping[str, Rule] = {
     "aten.std.correction": deviation,
     "aten.std.dim": deviation,
     "aten.argmax.default": argmax,
+    "aten.topk.default": top_k,
 }

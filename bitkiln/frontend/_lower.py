@@ -255,7 +255,7 @@ _HINTS: Mapping[str, str] = {
         ("gt", "ge", "lt", "le", "eq", "ne", "sign"),
         "hardware has no branches on values; use relu, clamp, maximum or minimum",
     ),
-    **dict.fromkeys(("topk", "sort", "argsort", "nonzero"), "cut this off the model, and do it on the host"),
+    **dict.fromkeys(("sort", "argsort", "nonzero"), "cut this off the model, and do it on the host"),
     **dict.fromkeys(("index_put", "scatter"), "write into slices (y[:, 2:4] = ...), or use torch.cat"),
     **dict.fromkeys(("_fft_r2c", "_fft_c2c", "complex", "view_as_complex"), "only real numbers can be built"),
     "_native_batch_norm_legit": "use BatchNorm with track_running_stats=True",

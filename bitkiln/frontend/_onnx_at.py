@@ -236,40 +236,41 @@ class At:
         """A new constant."""
         return Fixed(self.name_of(what), data)
 
-    def emit(self, target: str, *given: Item) -> Value:
+    def emit(self, target: str, *given: Item, which: int = 0) -> Value:
         """Call `aten.<target>` with arguments in the schema's order; later ones have their defaults.
 
-        Computed at once if no argument depends on the model's input. Returns the (first) result.
+        Computed at once if no argument depends on the model's input. Returns the result number `which`.
         """
         found = overload(f"aten.{target}")
         assert found is not None, target
         named = dict(zip((argument.name for argument in found._schema.arguments), given, strict=False))
-        result = self._without_data(found, named)
+        result = self._without_data(found, named, which)
         operands = list(_values(given))
         if all(isinstance(operand, Fixed) for operand in operands):
-            return self._compute(found, named, result)
+            return self._compute(found, named, result, which)
         if min(result.shape, default=1) < 1:
             raise self.unsupported("its result has no elements", "remove it from the model")
         if f"aten.{target}" not in RULES and target not in PENDING:
             raise self.unsupported("it depends on the model's input", "write this part with supported operations")
-        return self._append(f"aten.{target}", found, named, result)
+        return self._append(f"aten.{target}", found, named, result, which)
 
     def call(self, target: str, arguments: dict[str, Item], shape: Shape) -> Live:
         """Append a call of our own, which torch does not know."""
         assert target in QUANTISERS, target
         named = {name: self._argument(item) for name, item in arguments.items()}
-        return self._record(target, named, 1, shape, torch.float32)
+        return self._record(target, named, (True,), shape, torch.float32)
 
-    def _append(self, target: str, found: Any, named: dict[str, Item], result: Tensor) -> Live:
+    def _append(self, target: str, found: Any, named: dict[str, Item], result: Tensor, which: int) -> Live:
         given = {name: self._argument(item) for name, item in named.items()}
         arguments = complete(found._schema, given, self.node.loc)
-        return self._record(target, arguments, len(found._schema.returns), tuple(result.shape), result.dtype)
+        is_kept = tuple(i == which for i in range(len(found._schema.returns)))
+        return self._record(target, arguments, is_kept, tuple(result.shape), result.dtype)
 
     def _record(
-        self, target: str, arguments: dict[str, Argument], results: int, shape: Shape, dtype: torch.dtype
+        self, target: str, arguments: dict[str, Argument], is_kept: tuple[bool, ...], shape: Shape, dtype: torch.dtype
     ) -> Live:
         name = f"value{len(self.translation.calls)}"
-        names, shapes = (name, *[""] * (results - 1)), (shape,) * results
+        names, shapes = tuple(name if kept else "" for kept in is_kept), (shape,) * len(is_kept)
         call = Call(target, self.node.scope, self.node.is_layer is not False, arguments, names, shapes, self.node.loc)
         self.translation.calls.append(call)
         live = Live(name, shape, dtype)
@@ -283,18 +284,18 @@ class At:
             return tuple(self._argument(part) for part in item)
         return as_argument(item) if not isinstance(item, Ref) else item
 
-    def _without_data(self, found: Any, named: dict[str, Item]) -> Tensor:
-        """The first result by torch's own shape rules."""
+    def _without_data(self, found: Any, named: dict[str, Item], which: int) -> Tensor:
+        """The result by torch's own shape rules."""
 
         def meta(value: Value) -> Tensor:
             return torch.empty(value.shape, dtype=value.dtype, device="meta")
 
-        result = self._run(found, named, meta)
+        result = self._run(found, named, meta, which)
         if result.numel() > MAX_ELEMENTS:
             raise bad_onnx(f"{self.node.op} gives the shape {list(result.shape)}", self.node.loc)
         return result
 
-    def _run(self, found: Any, named: dict[str, Item], tensor: Callable[[Value], Tensor]) -> Tensor:
+    def _run(self, found: Any, named: dict[str, Item], tensor: Callable[[Value], Tensor], which: int) -> Tensor:
         def plain(item: Item) -> object:
             if isinstance(item, Fixed | Live):
                 return tensor(item)
@@ -309,11 +310,11 @@ class At:
         except _MISFITS as error:
             message = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise bad_onnx(f"{self.node.op} does not fit its inputs: {message}", self.node.loc) from None
-        first = result[0] if isinstance(result, list | tuple) else result
-        assert isinstance(first, Tensor)
-        return first
+        chosen = result[which] if isinstance(result, list | tuple) else result
+        assert isinstance(chosen, Tensor)
+        return chosen
 
-    def _compute(self, found: Any, named: dict[str, Item], shape: Tensor) -> Fixed:
+    def _compute(self, found: Any, named: dict[str, Item], shape: Tensor, which: int) -> Fixed:
         def data(value: Value) -> Tensor:
             assert isinstance(value, Fixed)
             return value.data
@@ -325,7 +326,9 @@ class At:
         if str(found) not in _VIEWS:
             self.spend(shape.numel(), work)
         scale = operands[0].scale if len(operands) == 1 else None
-        return Fixed(operands[0].path if operands else self.name_of("constant"), self._run(found, named, data), scale)
+        return Fixed(
+            operands[0].path if operands else self.name_of("constant"), self._run(found, named, data, which), scale
+        )
 
     def spend(self, elements: int, work: int = 0) -> None:
         """Account for a constant that is about to be computed."""

@@ -161,17 +161,14 @@ def argmax(at: At) -> Value:
     return at.emit("reshape.default", index, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
 
 
-def top_one(at: At) -> tuple[Value, ...]:
-    """The largest along an axis, and its place; more of them would have to be sorted."""
+def top_k(at: At) -> tuple[Value, ...]:
     x = at.value(0)
     count = at.integers(1) if at.version >= 10 else (at.integer("k"),)
+    if len(count) != 1:
+        raise at.unsupported(f"k is {str(list(count))[:40]}", "one whole number works")
     axis = at.axis(at.integer("axis", -1), len(x.shape))
-    at.flag("sorted", True)
-    if count != (1,) or not at.flag("largest", True):
-        raise at.unsupported(f"it sorts the {str(list(count))[:40]} largest or smallest", "use ArgMax")
-    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-    index = at.emit("argmax.default", x, axis, False)
-    return at.emit("amax.default", x, (axis,), True), at.emit("reshape.default", index, shape)
+    given = (x, *count, axis, at.flag("largest", True), at.flag("sorted", True))
+    return tuple(at.emit("topk.default", *given, which=which) for which in (0, 1))
 
 
 NORMALISE: Mapping[str, Entry] = {
@@ -192,5 +189,5 @@ NORMALISE: Mapping[str, Entry] = {
     "ReduceSumSquare": Entry(sum_of_squares, (1, 11, 13, 18)),
     "ReduceProd": Entry(product, (1, 11, 13, 18)),
     "ArgMax": Entry(argmax, (1, 11, 12, 13)),
-    "TopK": Entry(top_one, (1, 10, 11, 24)),
+    "TopK": Entry(top_k, (1, 10, 11, 24)),
 }

@@ -29,7 +29,7 @@ _FAMILIES: Mapping[str, tuple[str, ...]] = {
     "norm": ("batch_norm", "scale_shift", "layer_norm", "group_norm", "softmax", "log_softmax"),
     "move": ("reshape", "concat", "permute", "slice", "pad", "expand", "roll", "flip", "take"),
     "code": ("quantise", "dequantise", "requantise", "quantise_scaled", "multi_threshold", "decode"),
-    "other": ("add", "mul", "div", "reduce_mean", "reduce_sum", "reduce_max", "reduce_norm", "argmax"),
+    "other": ("add", "mul", "div", "reduce_mean", "reduce_sum", "reduce_max", "reduce_norm", "top_k"),
 }
 
 

@@ -14,6 +14,7 @@ from bitkiln.boards import Board, Family, SerialTop, VendorBoard, find_any_board
 from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import Level
 from bitkiln.ir import Plan, fail, single_input, to_plain, write_whole
+from bitkiln.passes import top_node
 
 from .commands import FALLS_SHORT, plan_from
 from .datasets import check_shape, read_dataset
@@ -131,10 +132,11 @@ def _infer_plan(device: Device, plan: Plan, images: npt.NDArray[np.generic], ter
 
     samples = torch.from_numpy(_samples(images, single_input(plan.graph).type.shape[1:]))
     found = infer_plan(device, plan, samples, lambda done: terminal.progress("infer", done / len(samples)))
+    names_classes = top_node(plan.graph) is not None
     plain = [
         {
             "values": values.tolist(),
-            "largest": int(values.argmax()),
+            "largest": int(values[0] if names_classes else values.argmax()),
             "is_golden": bool((codes == golden).all()),
             "latency_cycles": latency,
         }

@@ -20,6 +20,7 @@ from bitkiln.ir.units import (
     Products,
     Resize,
     SparseMatrixVector,
+    TopKStream,
     Unit,
     Window,
 )
@@ -92,6 +93,7 @@ _UNIT_FEATURES: dict[str, UnitTest] = {
     "window: signs that are padded with 0": _window(lambda unit: unit.widens),
     "pool: signs": lambda unit: isinstance(unit, Pool) and unit.bipolar,
     "pool: rescaled": lambda unit: isinstance(unit, Pool) and unit.rescale is not None,
+    "top_k: several": lambda unit: isinstance(unit, TopKStream) and unit.k > 1,
     "gather: zeros": lambda unit: isinstance(unit, Gather) and unit.has_zeros,
     "resize: to wider beats": lambda unit: isinstance(unit, Resize) and unit.lanes_out > unit.lanes_in,
     "resize: to narrower beats": lambda unit: isinstance(unit, Resize) and unit.lanes_out < unit.lanes_in,

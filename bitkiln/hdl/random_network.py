@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bitkiln.ir import Builder, Graph, Int, TensorType
-from bitkiln.ir.ops import ArgMax, Conv2d, Linear, Reshape
+from bitkiln.ir.ops import Conv2d, Linear, Reshape, TopK
 from bitkiln.ir.units import DspBlock, Storage
 from bitkiln.passes.schedule import LayerFolding, PlanOptions
 
@@ -123,7 +123,7 @@ def _ended(layers: RandomLayers, x: str, end: End) -> str:
         return layers.requantised(layers.linear(rows, "fc", layers.rng.choice([2, 3, 4]), points=1), "fc")
     flat = layers.build.add(Reshape((1, math.prod(shape))), (x,), "flat")
     if end is End.BEST:
-        return layers.build.add(ArgMax(), (flat,), "best")
+        return layers.build.add(TopK(min(layers.rng.randint(1, 4), math.prod(shape))), (flat,), "best")
     if end is End.SUMS:
         return layers.linear(flat, "fc", layers.rng.choice([2, 5, 8]), points=1)
     if end is End.TWO_LINEAR:

@@ -13,7 +13,6 @@ from .graph import Graph, Node, row_sums
 from .numbers import Float, Int
 from .ops import (
     Add,
-    ArgMax,
     Concat,
     Conv2d,
     Expand,
@@ -32,6 +31,7 @@ from .ops import (
     Slice,
     SumPool2d,
     Take,
+    TopK,
 )
 from .ops.activation import Pointwise
 
@@ -105,7 +105,7 @@ def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
     match node.op:
         case Requantise():
             return _requantised(node.op, *args[0])
-        case ArgMax() | QuantiseScaled() | MultiThreshold():
+        case TopK() | QuantiseScaled() | MultiThreshold():
             return _possible_codes(graph, node)
         case Linear() | Conv2d() if node.args[1] in graph.const:
             low, high = _sum_range(*graph.const[node.args[1]].row_sums, _bias(graph, node), args[0])
@@ -131,7 +131,7 @@ def _node_range(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> Range:
 def _possible_codes(graph: Graph, node: Node) -> Range:
     """What an operation can give whatever its first argument is."""
     match node.op:
-        case ArgMax():
+        case TopK():
             return 0, graph.types[node.args[0]].shape[1] - 1
         case QuantiseScaled():
             return node.op.code_range

@@ -9,7 +9,7 @@ from ._order import check_order
 from ._pipeline import PASSES, Canonicalise, read_passes, run_passes
 from ._quantisable import check_quantisable
 from ._shared import unshare
-from .accuracy import accuracy, class_count
+from .accuracy import accuracy, class_count, top_node
 from .binarise import Binarise, BinaryActivations, BinaryWeights, Scores
 from .board_folding import BoardFolding, LayerChoice, NextStep
 from .calibrate import Calibration, calibrate
@@ -97,5 +97,6 @@ __all__ = [
     "run_passes",
     "schedule",
     "schedule_explained",
+    "top_node",
     "unshare",
 ]

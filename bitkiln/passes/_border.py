@@ -5,7 +5,6 @@ from __future__ import annotations
 from bitkiln.ir import Graph, Node, ToolError, fail
 from bitkiln.ir.ops import (
     Add,
-    ArgMax,
     Concat,
     Conv2d,
     Div,
@@ -18,6 +17,7 @@ from bitkiln.ir.ops import (
     Reshape,
     ScaleShift,
     SumPool2d,
+    TopK,
 )
 
 from ._functions import HOST_AFTER
@@ -25,7 +25,7 @@ from ._islands import QUANTISERS
 from ._moving import MOVES
 
 UNIT_OPS = (
-    *(Conv2d, Linear, MaxPool2d, SumPool2d, Add, Requantise, MultiThreshold, Relu, Reshape, ArgMax, Concat),
+    *(Conv2d, Linear, MaxPool2d, SumPool2d, Add, Requantise, MultiThreshold, Relu, Reshape, TopK, Concat),
     *MOVES,
 )
 HOST_BEFORE = (*QUANTISERS, Reshape, ScaleShift, Add, Mul, Div)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from bitkiln.ir import Builder, Const, Graph, Int, Node
 from bitkiln.ir.ops import (
     Add,
-    ArgMax,
     AvgPool2d,
     Clip,
     Concat,
@@ -24,6 +23,7 @@ from bitkiln.ir.ops import (
     Relu,
     Requantise,
     SumPool2d,
+    TopK,
 )
 
 from ._activations import MOVES, saturated, upper_code
@@ -91,7 +91,7 @@ class IntegerForm:
                 self.values[node.name] = self.build.add(node.op, parts, node.name, node.loc)
             case Relu() | Clip():
                 self._saturate(node)
-            case op if isinstance(op, (*MOVES, ArgMax)):
+            case op if isinstance(op, (*MOVES, TopK)):
                 x = self.values[node.args[0]]
                 self.values[node.name] = self.build.add(node.op, (x,), node.name, node.loc)
             case _:
@@ -182,7 +182,7 @@ class IntegerForm:
 
     def _output(self, name: str) -> str:
         node = self.graph.node.get(name)
-        return self.values[name] if node and isinstance(node.op, ArgMax) else self._float(name)
+        return self.values[name] if node and isinstance(node.op, TopK) else self._float(name)
 
     def _last(self, node: Node) -> Node:
         return self.fused.get(node.name, node)

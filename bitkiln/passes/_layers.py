@@ -9,12 +9,12 @@ from functools import cache
 from bitkiln.ir import Int, Location
 from bitkiln.ir.units import (
     AddStreams,
-    ArgMaxStream,
     Beat,
     Pool,
     Reduction,
     Rescale,
     RescaleStream,
+    TopKStream,
     Unit,
     Window,
 )
@@ -257,15 +257,14 @@ class RescaleLayer(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class ArgMaxLayer(Layer):
-    count: int
-    input: Format
+class TopKLayer(Layer):
+    unit: TopKStream
 
     def foldings(self) -> tuple[Folding, ...]:
         return (Folding(1, 1),)
 
     def interval(self, folding: Folding) -> int:
-        return self.count
+        return self.unit.steps
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:
-        return (("", ArgMaxStream(self.count, self.input.bits, self.input.signed, self.place.output.bits)),)
+        return (("", self.unit),)

@@ -12,7 +12,6 @@ import numpy as np
 from bitkiln.ir import Graph, Int, Node, ToolError, code_ranges, fail
 from bitkiln.ir.ops import (
     Add,
-    ArgMax,
     Concat,
     Conv2d,
     Dequantise,
@@ -23,8 +22,9 @@ from bitkiln.ir.ops import (
     Requantise,
     Reshape,
     SumPool2d,
+    TopK,
 )
-from bitkiln.ir.units import Reduction, Rescale, Thresholds
+from bitkiln.ir.units import Reduction, Rescale, Thresholds, TopKStream
 
 from ._binary import bipolar_values
 from ._border import UNIT_OPS, find_border, hardware_nodes, no_unit
@@ -38,7 +38,7 @@ from ._islands import (
     find_island,
     product_rescale,
 )
-from ._layers import SIGN, AddLayer, ArgMaxLayer, Format, Geometry, Layer, Place, PoolLayer, RescaleLayer
+from ._layers import SIGN, AddLayer, Format, Geometry, Layer, Place, PoolLayer, RescaleLayer, TopKLayer
 from ._moving import (
     MOVES,
     ConcatLayer,
@@ -191,8 +191,8 @@ class _Lowering:
                 return self._pool(node, node.op)
             case Add():
                 return self._add(node, node.op)
-            case ArgMax():
-                return self._argmax(node)
+            case TopK():
+                return self._top_k(node, node.op)
             case Concat():
                 return self._concat(node)
             case op if isinstance(op, MOVES):
@@ -273,10 +273,13 @@ class _Lowering:
         inputs = (self._format(node, 0), self._format(node, 1))
         return AddLayer(self._place(node, user, output), _channels(node), inputs, op.shifts, rescale)
 
-    def _argmax(self, node: Node) -> Layer:
-        number = _int(self.graph, node.name)
+    def _top_k(self, node: Node, op: TopK) -> Layer:
+        if op.k > TopKStream.MOST:
+            raise no_unit(node, f"hardware keeps at most the {TopKStream.MOST} largest, not {op.k}")
+        output, element = Format.of(_int(self.graph, node.name)), self._format(node)
         count = self.graph.types[node.args[0]].shape[1]
-        return ArgMaxLayer(self._place(node, node, Format.of(number)), count, self._format(node))
+        unit = TopKStream(count, element.bits, element.signed, output.bits, op.k)
+        return TopKLayer(self._place(node, node, output), unit)
 
     def _rescale(self, node: Node, rescale: Rescale) -> Layer:
         place = self._place(node, node, Format(rescale.bits, rescale.signed))

@@ -2,7 +2,7 @@
 
 Feature maps travel row, column, channel (NHWC), the graph's flat layout is channel, row, column. Reshape, requantise
 and functions of single elements leave elements where they are, so their values share one order; convolution and pooling
-dictate it, a linear layer takes any (its weights are permuted), arg-max counts and so needs the graph's own.
+dictate it, a linear layer takes any (its weights are permuted), top-k counts and so needs the graph's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from bitkiln.ir import Graph, Node, TensorType, fail
 from bitkiln.ir.ops import (
-    ArgMax,
     Concat,
     Conv2d,
     Dequantise,
@@ -26,6 +25,7 @@ from bitkiln.ir.ops import (
     Requantise,
     Reshape,
     SumPool2d,
+    TopK,
 )
 
 from ._islands import FUNCTIONS, QUANTISERS
@@ -144,7 +144,9 @@ def _demands(graph: Graph) -> Iterator[_Demand]:
                 ends: tuple[int | None, ...] = (None, 0)
             case Linear() if len(node.type.shape) > 2:
                 ends = (None, 0)
-            case ArgMax() | MultiThreshold():
+            case TopK():
+                ends = (None, 0)
+            case MultiThreshold():
                 ends = (0,)
             case Concat():
                 ends = (None, *range(len(node.args)))
@@ -152,5 +154,5 @@ def _demands(graph: Graph) -> Iterator[_Demand]:
                 ends = ()
         for position in ends:
             type_ = node.type if position is None else graph.types[node.args[position]]
-            is_map = not isinstance(node.op, Linear | ArgMax)
+            is_map = not isinstance(node.op, Linear | TopK)
             yield _Demand(node, position, _usual(type_) if is_map else _identity(type_))

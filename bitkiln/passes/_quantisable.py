@@ -8,7 +8,6 @@ from bitkiln.ir import Builder, Diagnostic, Graph, Node, TensorType, ToolError, 
 from bitkiln.ir.ops import (
     AdaptiveAvgPool2d,
     Add,
-    ArgMax,
     AvgPool2d,
     BatchNorm,
     Clip,
@@ -21,6 +20,7 @@ from bitkiln.ir.ops import (
     Relu,
     Reshape,
     ScaleShift,
+    TopK,
 )
 
 from ._activations import MOVES, is_supported_clip
@@ -33,7 +33,7 @@ def has_codes(graph: Graph) -> bool:
     return any(
         not type_.is_float
         for name, type_ in graph.types.items()
-        if not (name in graph.node and isinstance(graph.node[name].op, ArgMax))
+        if not (name in graph.node and isinstance(graph.node[name].op, TopK))
     )
 
 
@@ -84,7 +84,7 @@ def _obstacle(graph: Graph, node: Node) -> tuple[str, str]:
             return f"{limits}: it must go from 0 or minus a power of two to a number that is not negative", ""
         case Pad(value=value) if value != 0:
             return f"pad with {value:g} has no integer form; only with 0", ""
-        case op if isinstance(op, (*MOVES, Clip, Relu, Add, Concat, ArgMax)):
+        case op if isinstance(op, (*MOVES, Clip, Relu, Add, Concat, TopK)):
             return "", ""
         case _:
             return f"{node.op.name} has no integer form", ""

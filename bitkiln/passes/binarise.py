@@ -15,7 +15,6 @@ import torch
 from bitkiln.ir import Builder, Diagnostic, Float, Graph, Node, TensorType, ToolError, fail
 from bitkiln.ir.ops import (
     Add,
-    ArgMax,
     BatchNorm,
     BinaryScale,
     BinaryWeight,
@@ -32,6 +31,7 @@ from bitkiln.ir.ops import (
     ShiftedBasesWeight,
     SignActivation,
     SignGradient,
+    TopK,
     WindowedSigns,
 )
 from bitkiln.ir.ops.activation import Pointwise
@@ -306,7 +306,7 @@ def _score_layers(graph: Graph) -> set[str]:
     found: set[str] = set()
     for name in graph.outputs:
         node = graph.node.get(name)
-        while node is not None and isinstance(node.op, (*MOVES, ArgMax)):
+        while node is not None and isinstance(node.op, (*MOVES, TopK)):
             node = graph.node.get(node.args[0])
         if node is not None and isinstance(node.op, Linear | Conv2d):
             found.add(node.name)

@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from bitkiln.ir import Graph, Node, check_finite, evaluate, fail
-from bitkiln.ir.ops import ActivationQuantiser, Add, ArgMax, Conv2d, Linear, MaxPool2d
+from bitkiln.ir.ops import ActivationQuantiser, Add, Conv2d, Linear, MaxPool2d
 from bitkiln.ir.ops.trained_activations import MAX_ACTIVATION_BITS
 from bitkiln.ir.ops.trained_bases import MAX_BASES
 from bitkiln.ir.ops.trained_uniform import MAX_LOG_BITS
@@ -31,6 +31,7 @@ from ._methods import (
 )
 from ._quantisable import has_codes
 from ._selection import check_layers, matches
+from .accuracy import scores_name
 
 _OBSERVED_SAMPLES = 256
 
@@ -153,9 +154,7 @@ class FakeQuantise(Pass):
                 if source not in graph.const and not _is_quantised(graph, source):
                     wanted.setdefault(source, self._method(graph, source, choice.activations, choice.activation_bits))
         if self.output_bits is not None:
-            last = graph.node.get(graph.outputs[0])
-            name = last.args[0] if last is not None and isinstance(last.op, ArgMax) else graph.outputs[0]
-            wanted.setdefault(name, (_with_learned_step(self.activations), self.output_bits))
+            wanted.setdefault(scores_name(graph), (_with_learned_step(self.activations), self.output_bits))
         found = evaluate(replace(graph, outputs=tuple(wanted)), samples[:_OBSERVED_SAMPLES]) if wanted else ()
         made = {
             name: activation_quantiser(*choice, values)

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from bitkiln.ir import Diagnostic, Graph, Int, Node, ToolError, exact_dtype, fail, known_names
-from bitkiln.ir.ops import ArgMax, Clip, Concat, Conv2d, Linear, Relu
+from bitkiln.ir.ops import Clip, Concat, Conv2d, Linear, Relu, TopK
 from bitkiln.ir.units import MOST_TABLE_BITS
 
 from ._activations import (
@@ -176,7 +176,7 @@ def _output_layers(graph: Graph) -> set[str]:
         keeps_format = all(
             user.name in tail
             or (isinstance(user.op, (*MOVES, Relu, Clip)) and user.name in outer)
-            or isinstance(user.op, ArgMax)
+            or isinstance(user.op, TopK)
             for user in users
         )
         if keeps_format and (users or node.name in graph.outputs):

@@ -18,7 +18,7 @@ from ._base import Context, Progress, no_progress
 from ._codes import with_constants
 from ._data import check_labels, check_samples
 from ._selection import weighted_layers
-from .accuracy import class_count
+from .accuracy import class_count, classes_found
 from .prune import LayerDensity, Prune, check_density, float_weight
 
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
@@ -130,9 +130,7 @@ def prune_entries(densities: Mapping[str, float]) -> tuple[Prune, str]:
 
 
 def _correct(graph: Graph, x: Tensor, y: Tensor) -> int:
-    output = evaluate_batches(graph, x)
-    found = output if output.dim() == 1 else output.argmax(1)
-    return int((found == y).sum())
+    return int((classes_found(graph, evaluate_batches(graph, x)) == y).sum())
 
 
 def _pruned(graph: Graph, layer: str, weight: str, density: float) -> Tensor:

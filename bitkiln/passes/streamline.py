@@ -16,7 +16,6 @@ from torch import Tensor
 from bitkiln.ir import Builder, Float, Graph, Int, Node, TensorType, code_ranges, storage_dtype
 from bitkiln.ir.ops import (
     Add,
-    ArgMax,
     AvgPool2d,
     Concat,
     Conv2d,
@@ -40,6 +39,7 @@ from bitkiln.ir.ops import (
     Slice,
     SumPool2d,
     Take,
+    TopK,
 )
 
 from ._chains import AFFINE, Chain, Step, affine, is_elementwise
@@ -87,7 +87,7 @@ class _Streamline:
 
     def _node(self, node: Node) -> None:
         chain = self._integer_chain(node) or self._extended(node)
-        codes = self._thresholded(node) or self._argmax(node) if chain is None else None
+        codes = self._thresholded(node) or self._top_k(node) if chain is None else None
         if chain is not None:
             self.chains[node.name] = chain
         elif codes is not None:
@@ -252,10 +252,10 @@ class _Streamline:
         base = self.build.add(node.op, tuple(codes for codes, _ in found), node.name, node.loc)
         return replace(self.chains[node.args[0]], base=base)
 
-    def _argmax(self, node: Node) -> str | None:
+    def _top_k(self, node: Node) -> str | None:
         """The largest of what the chain begins with, if the chain keeps its order."""
         chain = self.chains.get(node.args[0])
-        if not isinstance(node.op, ArgMax) or chain is None or not chain.steps:
+        if not isinstance(node.op, TopK) or chain is None or not chain.steps:
             return None
         found = self._codes(node.args[0])
         return self.build.add(node.op, (found[0],), node.name, node.loc) if found else None

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bitkiln.ir import Graph, Int, Node, evaluate_batches, fail, prune_dead, verify
-from bitkiln.ir.ops import ArgMax, Dequantise
+from bitkiln.ir.ops import Dequantise
 
 from ._base import Context, Keeps, Pass
 from ._codes import with_constants
@@ -24,7 +24,7 @@ from ._objectives import LayerDropout, Loss, Optimizer, Schedule
 from ._selection import check_layers, weighted_layers
 from ._shadow import shadows
 from ._trainer import Samples, Training
-from .accuracy import class_count
+from .accuracy import class_count, scores_name
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,7 @@ def _check(what: str, value: float, is_right: bool, wanted: str) -> None:
 
 def scores_graph(graph: Graph) -> Graph:
     """Return the graph with one output, the classes' scores as floats, also where the first output is an arg-max."""
-    node = graph.node.get(graph.outputs[0])
-    name = node.args[0] if node and isinstance(node.op, ArgMax) else graph.outputs[0]
-    nodes = graph.nodes
+    name, nodes = scores_name(graph), graph.nodes
     type_ = graph.types[name]
     if isinstance(type_.number, Int):
         scores = f"{name}_scores"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bitkiln.ir.units import (
     AddStreams,
-    ArgMaxStream,
     ConcatStreams,
     Fork,
     Gather,
@@ -24,6 +23,7 @@ from bitkiln.ir.units import (
     SparseMatrixVector,
     Thresholds,
     ThresholdStream,
+    TopKStream,
     Unit,
     Window,
 )
@@ -50,8 +50,8 @@ def unit_counts(unit: Unit) -> Counts:
             return _threshold(unit)
         case LookupStream():
             return _lookup(unit)
-        case ArgMaxStream():
-            return _argmax(unit)
+        case TopKStream():
+            return _top_k(unit)
         case _:
             return _moving_counts(unit)
 
@@ -238,12 +238,17 @@ def _gather(unit: Gather) -> Counts:
     return Counts((), (*moved, Access(places, reads=reads, writes=0)) if len(unit.source) > 1 else moved)
 
 
-def _argmax(unit: ArgMaxStream) -> Counts:
-    """Which steps find a larger element depends on the data: the registers are counted as if every step did."""
-    compare = Arithmetic(Operation.COMPARE, Purpose.REDUCE, (unit.input_bits, unit.input_bits), unit.count - 1)
-    best = Memory("best", Level.REGISTER, Role.ACCUMULATOR, unit.input_bits, unit.input_bits)
-    index = Memory("index", Level.REGISTER, Role.ACCUMULATOR, unit.bits, unit.bits)
-    return Counts((compare,), (Access(best, unit.count - 1, unit.count), Access(index, reads=1, writes=unit.count)))
+def _top_k(unit: TopKStream) -> Counts:
+    """Which steps find a larger element depends on the data: the registers are counted as if every step found the
+    largest so far, and moved the others by one place. Then the indices move to the first place one after the other."""
+    compared = sum(min(step, unit.k) for step in range(unit.count))
+    moved = sum(min(step, unit.k - 1) for step in range(unit.count))
+    leaving = unit.k * (unit.k - 1) // 2
+    compare = Arithmetic(Operation.COMPARE, Purpose.REDUCE, (unit.input_bits, unit.input_bits), compared)
+    best = Memory("best", Level.REGISTER, Role.ACCUMULATOR, unit.k * unit.input_bits, unit.input_bits)
+    index = Memory("index", Level.REGISTER, Role.ACCUMULATOR, unit.k * unit.bits, unit.bits)
+    places = Access(index, reads=moved + leaving + unit.k, writes=unit.count + moved + leaving)
+    return Counts((compare,), (Access(best, compared, unit.count + moved), places))
 
 
 def _resize(unit: Resize) -> Counts:

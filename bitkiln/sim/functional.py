@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from bitkiln.ir import Plan
 from bitkiln.ir.units import (
     AddStreams,
-    ArgMaxStream,
     Beat,
     ConcatStreams,
     Fork,
@@ -25,6 +24,7 @@ from bitkiln.ir.units import (
     Resize,
     SparseMatrixVector,
     ThresholdStream,
+    TopKStream,
     Unit,
     Window,
 )
@@ -73,8 +73,8 @@ def _run(unit: Unit, inputs: list[Codes]) -> list[Codes]:
             return [_thresholded(unit, inputs[0])]
         case LookupStream():
             return [np.array(unit.table, np.int64)[inputs[0] & ((1 << unit.input.bits) - 1)]]
-        case ArgMaxStream():
-            return [np.argmax(inputs[0].reshape(len(inputs[0]), -1, unit.count), 2)]
+        case TopKStream():
+            return [np.argsort(-inputs[0], 1, kind="stable")[:, : unit.k]]
         case _:
             return _moved(unit, inputs)
 

@@ -13,7 +13,6 @@ from bitkiln.ir import Builder, Float, Graph, Int, Location, TensorType, ToolErr
 from bitkiln.ir.ops import (
     AdaptiveAvgPool2d,
     Add,
-    ArgMax,
     AvgPool2d,
     BatchNorm,
     Clip,
@@ -29,6 +28,7 @@ from bitkiln.ir.ops import (
     Reshape,
     ScaleShift,
     SumPool2d,
+    TopK,
 )
 
 
@@ -164,7 +164,7 @@ class _Chain:
             case 2:
                 return Relu(), (x,)
             case _:
-                return ArgMax(), (x,)
+                return TopK(), (x,)
 
     def _float_only(self, x: str, type_: TensorType) -> tuple[Op, tuple[str, ...]]:
         channels = (type_.shape[1],) if len(type_.shape) > 1 else (1,)

@@ -24,7 +24,6 @@ from bitkiln.ir import (
 )
 from bitkiln.ir.ops import (
     Add,
-    ArgMax,
     Concat,
     Conv2d,
     Flip,
@@ -38,6 +37,7 @@ from bitkiln.ir.ops import (
     Requantise,
     Reshape,
     SumPool2d,
+    TopK,
 )
 from tests.ir.random_graphs import graphs, random_codes, random_input
 
@@ -119,7 +119,7 @@ def chain(number: Int, shape: tuple[int, ...], *ops: Op) -> Graph:
         (Int(3, True), (1, 4, 4), (SumPool2d((2, 3), (1, 1)),), (-24, 18)),
         (Int(3, True), (1, 2, 2), (Relu(), SumPool2d((2, 2), (2, 2)), Reshape((1, 1))), (0, 12)),
         (Int(3, True), (1, 2, 2), (Relu(), Permute((0, 2, 3, 1)), Flip((1,)), Pad(((1, 1), (0, 0), (0, 0)))), (0, 3)),
-        (Int(3, True), (9,), (ArgMax(),), (0, 8)),
+        (Int(3, True), (9,), (TopK(),), (0, 8)),
     ],
 )
 def test_ranges_through_operations(

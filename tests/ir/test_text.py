@@ -266,7 +266,7 @@ HOSTILE = [
     *(f'requantise(%i) {{number="i4.f0", shift=[{v}], multiplier_frac={v}}} : i4.f0[1,2,6,6]' for v in (64, HUGE)),
     f'requantise(%i) {{number="i4.f200", shift=[{-200}]}} : i4.f200[1,2,6,6]',
     f'requantise(%i) {{number="i4.f0", shift=[0], multiplier={HUGE}}} : i4.f0[1,2,6,6]',
-    "argmax(%x) : u2.f0[1]",
+    "top_k(%x) : u2.f0[1]",
     "relu() : f32[1]",
     "relu(%x, %x) : f32[1,2,6,6]",
     "conv2d(%w, %x) : f32[2,1,1,1]",

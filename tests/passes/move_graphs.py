@@ -7,7 +7,6 @@ import torch
 from bitkiln.ir import Builder, Graph, Int, TensorType
 from bitkiln.ir.ops import (
     Add,
-    ArgMax,
     Concat,
     Dequantise,
     Flip,
@@ -29,6 +28,7 @@ from bitkiln.ir.ops import (
     Slice,
     SumPool2d,
     Take,
+    TopK,
 )
 from tests.passes.small_graphs import CODES, Layers, at
 
@@ -82,11 +82,11 @@ def branches() -> Graph:
     return build.graph((layers.conv(joined, "last", 3),))
 
 
-def densest() -> Graph:
-    """Arg-max over a flattened map, whose elements come in another order than they are counted in."""
-    layers, x = _begin("densest")
+def densest(k: int) -> Graph:
+    """The largest of a flattened map, whose elements come in another order than they are counted in."""
+    layers, x = _begin(f"densest{k}")
     flat = layers.build.add(Reshape((1, 96)), (x,), "flat")
-    return layers.build.graph((layers.build.add(ArgMax(), (flat,), "class", at("argmax")),))
+    return layers.build.graph((layers.build.add(TopK(k), (flat,), "class", at("argmax")),))
 
 
 def compared() -> Graph:
@@ -122,7 +122,8 @@ SHUFFLE = (Reshape((1, 2, 2, 4, 6)), Permute((0, 2, 1, 3, 4)), Reshape(SHAPE))
 GRAPHS = (
     gated(),
     branches(),
-    densest(),
+    densest(1),
+    densest(3),
     compared(),
     vectors(),
     sums_along(2),

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from bitkiln.ir import Builder, Float, Graph, Int, TensorType, storage_dtype
 from bitkiln.ir.ops import (
     Add,
-    ArgMax,
     Conv2d,
     Dequantise,
     Linear,
@@ -19,6 +18,7 @@ from bitkiln.ir.ops import (
     Requantise,
     Reshape,
     SumPool2d,
+    TopK,
 )
 
 Draw = st.DrawFn
@@ -170,7 +170,8 @@ class Network:
 
     def finish(self, x: str) -> Graph:
         if self.chance() and len(self.shape(x)) == 2:
-            x = self.build.add(ArgMax(), (x,), "class")
+            k = self.draw(st.integers(1, min(3, self.shape(x)[1])))
+            x = self.build.add(TopK(k), (x,), "class")
         elif self.chance():
             x = self.build.add(Dequantise(self.int_of(x).fracs), (x,), "values")
         return self.build.graph((x,))

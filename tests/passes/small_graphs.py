@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bitkiln.ir import Builder, Float, Graph, Int, Location, TensorType, storage_dtype
-from bitkiln.ir.ops import Add, ArgMax, Conv2d, Dequantise, Linear, MaxPool2d, Op, Quantise, Requantise, Reshape
+from bitkiln.ir.ops import Add, Conv2d, Dequantise, Linear, MaxPool2d, Op, Quantise, Requantise, Reshape, TopK
 
 CODES = Int(8, True, 4)
 
@@ -67,7 +67,7 @@ def cnn(argmax: bool = False) -> Graph:
     x = build.add(Reshape((1, 36)), (x,), "flat", at("flatten"))
     x = layers.product(x, Linear(), "fc1", (3, 36))
     if argmax:
-        return build.graph((build.add(ArgMax(), (x,), "class", at("argmax")),))
+        return build.graph((build.add(TopK(), (x,), "class", at("argmax")),))
     return build.graph((build.add(Dequantise((4,)), (x,), "logits"),))
 
 

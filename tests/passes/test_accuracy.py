@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from bitkiln.ir import ToolError
-from bitkiln.ir.ops import ArgMax, Relu
+from bitkiln.ir.ops import Relu, Reshape, TopK
 from bitkiln.passes import Quantise, accuracy, class_count
 
 from .networks import Network, context, mlp, samples
@@ -16,7 +16,7 @@ X = torch.tensor([[0.1, 0.9, 0.0], [0.5, 0.25, 0.5], [0.0, 0.0, 1.0], [0.75, 0.5
 def scores(with_argmax: bool) -> Network:
     network = Network((3,))
     y = network.op(Relu(), network.x)
-    network.x = network.op(ArgMax(), y) if with_argmax else y
+    network.x = network.op(TopK(), y) if with_argmax else y
     return network
 
 
@@ -27,6 +27,12 @@ def test_the_largest_score_counts_and_the_first_of_equals(with_argmax: bool) -> 
     assert class_count(graph) == 3
     assert accuracy(graph, X, torch.tensor([1, 0, 2, 0])) == 1.0
     assert accuracy(graph, X, torch.tensor([1, 2, 2, 1]), batch=3) == 0.5
+
+
+def test_of_several_classes_the_first_counts() -> None:
+    network = scores(False)
+    network.x = network.op(Reshape((1, 2, 1)), network.op(TopK(2), network.x))
+    assert accuracy(network.graph(network.x), X, torch.tensor([1, 0, 2, 1])) == 0.75
 
 
 @pytest.mark.parametrize("with_argmax", [False, True])

@@ -33,7 +33,7 @@ def plan_of(name: str) -> Plan:
         ("up", 4, 24),  # a row becomes two
         ("mirrored", 4, 24),
         ("turned", 1, 96),  # the last row comes first
-        ("densest", 1, 96),
+        ("densest3", 1, 96),
     ],
 )
 def test_blocks(name: str, blocks: int, elements: int) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bitkiln.ir import Graph, Int, ToolError, evaluate, print_graph
-from bitkiln.ir.ops import Add, ArgMax, Linear, Relu, Reshape
+from bitkiln.ir.ops import Add, Linear, Relu, Reshape, TopK
 from bitkiln.passes import Calibration, LayerBits, Quantise
 
 from .networks import Network, context, mlp, samples
@@ -120,7 +120,7 @@ def test_the_input_is_unsigned_if_no_sample_is_negative() -> None:
 
 def test_an_output_behind_an_argmax_has_the_output_width() -> None:
     network = Network((4,))
-    graph = network.graph(network.op(ArgMax(), network.linear(network.x, 3, "fc")))
+    graph = network.graph(network.op(TopK(), network.linear(network.x, 3, "fc")))
     assert bits(quantised(graph, Quantise(activation_bits=4, output_bits=10)), "fc_requantise") == 10
 
 

@@ -118,8 +118,8 @@ def test_options_out_of_range(options: dict[str, object], message: str) -> None:
 
 def test_every_operation_without_a_unit_is_named() -> None:
     known = (
-        "add, argmax, concat, conv2d, expand, flip, linear, max_pool2d, multi_threshold, pad, permute, relu, "
-        "requantise, reshape, resize, roll, slice, sum_pool2d, take"
+        "add, concat, conv2d, expand, flip, linear, max_pool2d, multi_threshold, pad, permute, relu, "
+        "requantise, reshape, resize, roll, slice, sum_pool2d, take, top_k"
     )
     build = Builder("tree")
     x = build.input("x", TensorType((1, 4), CODES))

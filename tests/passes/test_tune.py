@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bitkiln.ir import Graph, Int, Node, TensorType, ToolError, evaluate, exact_dtype, print_graph, prune_dead, verify
-from bitkiln.ir.ops import ArgMax, BatchNorm, Linear, Relu
+from bitkiln.ir.ops import BatchNorm, Linear, Relu, TopK
 from bitkiln.passes import Context, Loss, Optimizer, Quantise, Schedule, Tune, accuracy
 from bitkiln.passes._codes import with_constants
 from bitkiln.passes.tune import scores_graph
@@ -127,7 +127,7 @@ def test_a_second_tuning_starts_where_the_first_one_ended(trained: Graph) -> Non
 
 def test_tuning_behind_an_argmax_gives_the_same_as_on_scores(trained: Graph) -> None:
     index = TensorType((1,), Int.holding(0, CLASSES - 1))
-    best = Node("best", ArgMax(), ("fc2",), index)
+    best = Node("best", TopK(), ("fc2",), index)
     with_argmax = verify(replace(trained, nodes=(*trained.nodes, best), outputs=("best",)))
     tuned = [BRIEF.run(coarse(graph), task_context(graph)) for graph in (trained, with_argmax)]
     assert data(tuned[0]) == data(tuned[1])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bitkiln.ir.units import AddStreams, ArgMaxStream, MatrixVector, Pool, Reduction, Rescale, RescaleStream, Window
+from bitkiln.ir.units import AddStreams, MatrixVector, Pool, Reduction, Rescale, RescaleStream, TopKStream, Window
 from bitkiln.sim.counts import Access, Arithmetic, Counts, Level, Memory, Operation, Purpose, Role
 
 Codes = NDArray[np.int64]
@@ -196,16 +196,23 @@ def walk_rescale(rescale: Rescale | None, value: int, bits: int, meter: Meter) -
     return min(max(value, rescale.lo), rescale.hi)
 
 
-def walk_argmax(unit: ArgMaxStream, x: Codes, meter: Meter) -> int:
-    """`x` are the elements, ascending: then every step writes, which is what the counts assume."""
-    best = index = -1
+def walk_top_k(unit: TopKStream, x: Codes, meter: Meter) -> list[int]:
+    """`x` are the elements, ascending: then every step moves all, which is what the counts assume."""
+    best: list[tuple[int, int]] = []
     for number, element in enumerate(x):
-        if number:
-            meter.read(Level.REGISTER, Role.ACCUMULATOR, unit.input_bits, 0)
+        for other in range(len(best)):
+            meter.read(Level.REGISTER, Role.ACCUMULATOR, unit.input_bits, other)
             meter.operate(Operation.COMPARE, Purpose.REDUCE, unit.input_bits, unit.input_bits)
-        if not number or element > best:
-            best, index = int(element), number
-            meter.write(Level.REGISTER, Role.ACCUMULATOR, unit.input_bits, 0)
-            meter.write(Level.REGISTER, Role.ACCUMULATOR, unit.bits, 1)
-    meter.read(Level.REGISTER, Role.ACCUMULATOR, unit.bits, 1)
-    return index
+        place = sum(int(element) <= value for value, _ in best)
+        for moved in range(place, min(len(best) + 1, unit.k)):
+            if moved > place:
+                meter.read(Level.REGISTER, Role.ACCUMULATOR, unit.bits, moved - 1)
+            meter.write(Level.REGISTER, Role.ACCUMULATOR, unit.input_bits, moved)
+            meter.write(Level.REGISTER, Role.ACCUMULATOR, unit.bits, moved)
+        best = [*best[:place], (int(element), number), *best[place:]][: unit.k]
+    for left in range(unit.k, 0, -1):
+        meter.read(Level.REGISTER, Role.ACCUMULATOR, unit.bits, 0)
+        for place in range(left - 1):
+            meter.read(Level.REGISTER, Role.ACCUMULATOR, unit.bits, place + 1)
+            meter.write(Level.REGISTER, Role.ACCUMULATOR, unit.bits, place)
+    return [number for _, number in best]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from bitkiln.ir import Graph, Plan
 from bitkiln.ir.units import (
     AddStreams,
-    ArgMaxStream,
     Beat,
     Fork,
     MatrixVector,
@@ -23,6 +22,7 @@ from bitkiln.ir.units import (
     RescaleStream,
     Resize,
     Storage,
+    TopKStream,
     Window,
 )
 from bitkiln.passes.schedule import PlanOptions, schedule
@@ -33,10 +33,10 @@ from tests.passes.random_graphs import networks
 from tests.sim.meters import (
     Meter,
     walk_add,
-    walk_argmax,
     walk_matrix_vector,
     walk_pool,
     walk_rescale_stream,
+    walk_top_k,
     walk_window,
 )
 
@@ -148,14 +148,15 @@ def test_requantise_counts_what_its_steps_do() -> None:
     assert unit_counts(unit).merged() == meter.counts()
 
 
-def test_argmax_counts_the_data_that_writes_most() -> None:
-    unit = ArgMaxStream(10, 12, True, 4)
+@pytest.mark.parametrize(("k", "bits"), [(1, 10 * (12 + 4)), (3, 27 * (12 + 4) + 3 * 4)])
+def test_top_k_counts_the_data_that_writes_most(k: int, bits: int) -> None:
+    unit = TopKStream(10, 12, True, 4, k)
     ascending, descending = Meter(), Meter()
-    assert walk_argmax(unit, np.arange(10), ascending) == 9
-    assert walk_argmax(unit, -np.arange(10), descending) == 0
+    assert walk_top_k(unit, np.arange(10), ascending) == [9, 8, 7][:k]
+    assert walk_top_k(unit, -np.arange(10), descending) == [0, 1, 2][:k]
     assert unit_counts(unit).merged() == ascending.counts()
     most, fewer = (counter.counts().written_bits(Level.REGISTER) for counter in (ascending, descending))
-    assert (most, fewer) == (10 * (12 + 4), 12 + 4)
+    assert (most, fewer) == (bits, k * (12 + 4) + k * (k - 1) // 2 * 4)
 
 
 def test_resize_holds_all_but_the_last_part_of_a_wide_beat() -> None:

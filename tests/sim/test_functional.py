@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bitkiln.ir import Graph, Int, Plan, evaluate, ops
-from bitkiln.ir.ops import Add, ArgMax, AvgPool2d, Conv2d, Dequantise, MaxPool2d, Relu, Reshape
+from bitkiln.ir.ops import Add, AvgPool2d, Conv2d, Dequantise, MaxPool2d, Relu, Reshape, TopK
 from bitkiln.ir.units import MatrixVector
 from bitkiln.passes.quantise import Quantise
 from bitkiln.passes.schedule import PlanOptions, schedule
@@ -67,7 +67,7 @@ def test_quantised_network(argmax: bool) -> None:
     x = network.op(AvgPool2d((2, 2), (2, 2), ceil_mode=True), x, name="pool2")
     x = network.op(Reshape((1, network.build.types[x].elements)), x, name="flatten")
     x = network.linear(x, 5, "fc")
-    graph = network.graph(network.op(ArgMax(), x, name="class") if argmax else x)
+    graph = network.graph(network.op(TopK(), x, name="class") if argmax else x)
     codes = Quantise().run(graph, context(graph, y=torch.zeros(64)))
     assert_computes_graph(codes, PlanOptions(max_multipliers=40))
 

@@ -14,7 +14,6 @@ from bitkiln.ir import Stream
 from bitkiln.ir.units import (
     Accumulation,
     AddStreams,
-    ArgMaxStream,
     ConcatStreams,
     Fork,
     Gather,
@@ -28,6 +27,7 @@ from bitkiln.ir.units import (
     SparseMatrixVector,
     Storage,
     ThresholdStream,
+    TopKStream,
     Unit,
     WeightCode,
     Window,
@@ -264,10 +264,11 @@ def _concat(bill: Bill, unit: ConcatStreams) -> None:
     bill.add(Part.GATE, (len(unit.parts) - 1) * unit.beat.width + (max(unit.parts) - 1).bit_length())
 
 
-def _argmax(bill: Bill, unit: ArgMaxStream) -> None:
-    bill.counter(unit.count)
-    bill.comparators(1, unit.input_bits)
-    bill.add(Part.WIRE_REGISTER, unit.input_bits + unit.bits + 1)
+def _top_k(bill: Bill, unit: TopKStream) -> None:
+    bill.counter(unit.steps)
+    bill.comparators(unit.k, unit.input_bits)
+    bill.add(Part.MUX, (unit.k - 1) * (unit.input_bits + 2 * unit.bits))
+    bill.add(Part.WIRE_REGISTER, unit.k * (unit.input_bits + unit.bits) + 1)
 
 
 def _resize(bill: Bill, unit: Resize) -> None:
@@ -294,7 +295,7 @@ _BILLS: Mapping[type[Unit], Callable[[Bill, Any], None]] = {
     MultiplyStreams: _multiply,
     Gather: _gather,
     ConcatStreams: _concat,
-    ArgMaxStream: _argmax,
+    TopKStream: _top_k,
     Resize: _resize,
     Fork: _fork,
 }

@@ -8,7 +8,6 @@ from typing import Any
 from bitkiln.ir import Diagnostic, Plan, Stage, ToolError
 from bitkiln.ir.units import (
     AddStreams,
-    ArgMaxStream,
     ConcatStreams,
     Fork,
     Gather,
@@ -20,6 +19,7 @@ from bitkiln.ir.units import (
     Resize,
     SparseMatrixVector,
     ThresholdStream,
+    TopKStream,
     Unit,
     Window,
 )
@@ -27,7 +27,7 @@ from bitkiln.ir.units import (
 from ._kernel import Kernel, Ports
 from .buffer_kernels import gather, window
 from .matrix_kernels import matrix_vector, sparse_matrix_vector
-from .stream_kernels import add, argmax, concat, fork, lookup, multiply, pool, requantise, resize, threshold
+from .stream_kernels import add, concat, fork, lookup, multiply, pool, requantise, resize, threshold, top_k
 
 KERNELS: Mapping[type[Unit], Callable[[Any, Ports], Kernel]] = {
     MatrixVector: matrix_vector,
@@ -39,7 +39,7 @@ KERNELS: Mapping[type[Unit], Callable[[Any, Ports], Kernel]] = {
     RescaleStream: requantise,
     ThresholdStream: threshold,
     LookupStream: lookup,
-    ArgMaxStream: argmax,
+    TopKStream: top_k,
     Gather: gather,
     ConcatStreams: concat,
     Resize: resize,

@@ -9,7 +9,6 @@ import numpy as np
 from bitkiln.hdl.rendering import rendered
 from bitkiln.ir.units import (
     AddStreams,
-    ArgMaxStream,
     Beat,
     ConcatStreams,
     Fork,
@@ -20,6 +19,7 @@ from bitkiln.ir.units import (
     RescaleStream,
     Resize,
     ThresholdStream,
+    TopKStream,
 )
 
 from ._endings import RowConstants, compared
@@ -104,11 +104,11 @@ def lookup(unit: LookupStream, ports: Ports) -> Kernel:
     return _lanes(ports, unit.beats, unit.output, [line], summary, (), (table,))
 
 
-def argmax(unit: ArgMaxStream, ports: Ports) -> Kernel:
-    """The place of the largest element, the first of equals."""
-    values = _ends(ports) | {"element": element(unit.inputs[0]), "count": unit.count}
-    summary = (f"the place of the largest of {unit.count} x {unit.inputs[0]}",)
-    return Kernel(summary, rendered("hls/kernels/argmax.h.j2", values))
+def top_k(unit: TopKStream, ports: Ports) -> Kernel:
+    """The places of the largest elements, of equals the first."""
+    values = _ends(ports) | {"element": element(unit.inputs[0]), "count": unit.count, "k": unit.k}
+    summary = (f"the places of the {unit.k} largest of {unit.count} x {unit.inputs[0]}",)
+    return Kernel(summary, rendered("hls/kernels/top_k.h.j2", values))
 
 
 def concat(unit: ConcatStreams, ports: Ports) -> Kernel:

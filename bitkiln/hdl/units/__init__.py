@@ -6,7 +6,6 @@ from typing import Any
 from bitkiln.ir import Stream
 from bitkiln.ir.units import (
     AddStreams,
-    ArgMaxStream,
     ConcatStreams,
     Fork,
     Gather,
@@ -18,6 +17,7 @@ from bitkiln.ir.units import (
     Resize,
     SparseMatrixVector,
     ThresholdStream,
+    TopKStream,
     Unit,
     Window,
 )
@@ -31,7 +31,7 @@ from .gather import ConcatStreamsRtl, GatherRtl
 from .lookup import LookupStreamRtl, MultiplyStreamsRtl
 from .matrix_vector import MatrixVectorRtl
 from .plumbing import ForkRtl, ResizeRtl
-from .pointwise import AddStreamsRtl, ArgMaxStreamRtl, PoolRtl, RescaleStreamRtl
+from .pointwise import AddStreamsRtl, PoolRtl, RescaleStreamRtl, TopKStreamRtl
 from .sparse import SparseMatrixVectorRtl
 from .thresholds import ThresholdStreamRtl
 from .window import WindowRtl
@@ -46,7 +46,7 @@ _COMPONENTS: Mapping[type[Unit], Callable[[Any, tuple[Stream, ...]], UnitCompone
     RescaleStream: RescaleStreamRtl,
     ThresholdStream: ThresholdStreamRtl,
     LookupStream: LookupStreamRtl,
-    ArgMaxStream: ArgMaxStreamRtl,
+    TopKStream: TopKStreamRtl,
     Gather: GatherRtl,
     ConcatStreams: ConcatStreamsRtl,
     Resize: ResizeRtl,

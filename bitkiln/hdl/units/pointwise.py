@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value
 
 from bitkiln.ir import Stream
-from bitkiln.ir.units import AddStreams, ArgMaxStream, Pool, Reduction, RescaleStream
+from bitkiln.ir.units import AddStreams, Pool, Reduction, RescaleStream, TopKStream
 
 from ._parts import UnitComponent, delayed, lanes, loop_nest, packed, registered, rescaled
 
@@ -105,10 +105,10 @@ class RescaleStreamRtl(UnitComponent):
         return m
 
 
-class ArgMaxStreamRtl(UnitComponent):
-    """See `bitkiln.ir.units.ArgMaxStream`."""
+class TopKStreamRtl(UnitComponent):
+    """See `bitkiln.ir.units.TopKStream`."""
 
-    def __init__(self, unit: ArgMaxStream, outputs: tuple[Stream, ...]) -> None:
+    def __init__(self, unit: TopKStream, outputs: tuple[Stream, ...]) -> None:
         self.unit = unit
         super().__init__(unit, outputs)
 
@@ -116,19 +116,33 @@ class ArgMaxStreamRtl(UnitComponent):
         unit, m = self.unit, Module()
         (queue,) = self.queues(m)
         go = Signal()
-        (loop,) = loop_nest(m, go, (("position", unit.count),))
-        (x,) = lanes(self.i0.payload, unit.input_bits, unit.input_signed)
-        best = Signal(x.shape(), reset_less=True)
-        index = Signal(unit.bits, reset_less=True)
+        (loop,) = loop_nest(m, go, (("step", unit.steps),))
+        takes, gives = loop.index < unit.count, loop.index >= unit.count - 1
         m.d.comb += [
-            self.i0.ready.eq(queue.room | ~loop.is_last),
-            go.eq(self.i0.valid & self.i0.ready),
-            queue.issue.eq(go & loop.is_last),
+            self.i0.ready.eq(takes & (queue.room | ~gives)),
+            go.eq((self.i0.valid | ~takes) & (queue.room | ~gives)),
+            queue.issue.eq(go & gives),
         ]
-        with m.If(go & (loop.is_first | (x > best))):
-            m.d.sync += [best.eq(x), index.eq(loop.index)]
-        m.d.comb += [
-            queue.push.eq(delayed(m, go & loop.is_last, 1, "done", is_control=True)),
-            queue.payload.eq(index),
-        ]
+        first = self._largest(m, go & takes, go & ~takes, loop.index)
+        m.d.comb += [queue.push.eq(delayed(m, go & gives, 1, "done", is_control=True)), queue.payload.eq(first)]
         return m
+
+    def _largest(self, m: Module, insert: Value, shift: Value, step: Value) -> Value:
+        """The indices of the largest so far, in order; return the first. `shift` brings the next one there."""
+        unit = self.unit
+        (x,) = lanes(self.i0.payload, unit.input_bits, unit.input_signed)
+        best = [Signal(x.shape(), name=f"best_{n}", reset_less=True) for n in range(unit.k)]
+        index = [Signal(unit.bits, name=f"index_{n}", reset_less=True) for n in range(unit.k)]
+        before: Value = Const(0)
+        for n in range(unit.k):
+            is_larger = (step <= n) | (x > best[n])
+            with m.If(insert & is_larger):
+                m.d.sync += [
+                    best[n].eq(Mux(before, best[n - 1], x) if n else x),
+                    index[n].eq(Mux(before, index[n - 1], step) if n else step),
+                ]
+            if n + 1 < unit.k:
+                with m.If(shift):
+                    m.d.sync += index[n].eq(index[n + 1])
+            before = is_larger
+        return index[0]

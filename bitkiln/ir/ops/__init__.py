@@ -31,7 +31,7 @@ from .quant import Dequantise, Quantise, Requantise
 from .reduce import ReduceMax, ReduceMean, ReduceNorm, ReduceSum
 from .resize import Resize, ResizeMode
 from .scaled import QuantiseScaled, Rounding
-from .shape import ArgMax, Concat, Reshape
+from .shape import Concat, Reshape, TopK
 from .threshold import MultiThreshold
 from .trained import ActivationQuantiser, Staircase, WeightQuantiser
 from .trained_activations import (
@@ -71,7 +71,7 @@ OPS: tuple[type[Op], ...] = (
     *(Abs, Exp, Log),
     *(LayerNorm, GroupNorm, Softmax, LogSoftmax),
     *(ReduceMean, ReduceSum, ReduceMax, ReduceNorm),
-    *(Reshape, Concat, Permute, Slice, Pad, Expand, Roll, Flip, Take, ArgMax),
+    *(Reshape, Concat, Permute, Slice, Pad, Expand, Roll, Flip, Take, TopK),
     *(Quantise, Dequantise, Requantise, QuantiseScaled, MultiThreshold),
     *(Decode, DecodeVectors, HashedWeight),
     *(UniformWeight, FixedPointWeight, LearnedStepWeight, TanhWeight, LogWeight, IncrementalWeight),
@@ -86,7 +86,6 @@ __all__ = [
     "ActivationQuantiser",
     "AdaptiveAvgPool2d",
     "Add",
-    "ArgMax",
     "Attention",
     "AvgPool2d",
     "BasisActivation",
@@ -165,6 +164,7 @@ __all__ = [
     "Tanh",
     "TanhWeight",
     "TernaryWeight",
+    "TopK",
     "UniformWeight",
     "WeightQuantiser",
     "WindowedSigns",

@@ -1,4 +1,4 @@
-"""Operations that move elements but compute nothing, and arg-max."""
+"""Operations that move elements but compute nothing, and top-k (arg-max)."""
 
 from __future__ import annotations
 
@@ -82,20 +82,32 @@ class Concat(Op):
 
 
 @dataclass(frozen=True)
-class ArgMax(Op):
-    """Index of the largest element along axis 1, the first of equals. Argument: x [1, C]; result [1]."""
+class TopK(Op):
+    """Indices of the `k` largest elements along axis 1, the largest first, of equals the one with the lowest index.
 
-    name: ClassVar[str] = "argmax"
+    Argument: x [1, C]; result [1, k], or [1] for k = 1, which is arg-max. `torch.argmax` keeps this rule for equals;
+    `torch.topk` promises none, so that its indices may differ from these where elements are equal.
+    """
+
+    name: ClassVar[str] = "top_k"
+    k: int = 1
+
+    def __post_init__(self) -> None:
+        require_between("k of top_k", (self.k,), 1)
 
     def infer(self, *args: TensorType) -> TensorType:
-        expect_count("argmax", args, 1)
-        number = args[0].number
+        expect_count("top_k", args, 1)
+        number, shape = args[0].number, args[0].shape
         expect(
             isinstance(number, Float) or (isinstance(number, Int) and number.axis is None),
-            f"argmax compares codes with one point for the whole tensor, not {args[0]}",
+            f"top_k compares codes with one point for the whole tensor, not {args[0]}",
         )
-        expect(len(args[0].shape) == 2, f"argmax needs 2 axes, not {list(args[0].shape)}")
-        return TensorType(args[0].shape[:1], Int.holding(0, args[0].shape[1] - 1))
+        expect(len(shape) == 2, f"top_k needs 2 axes, not {list(shape)}")
+        expect(self.k <= shape[1], f"top_k of {shape[1]} elements gives at most {shape[1]}, not {self.k}")
+        return TensorType((shape[0], self.k) if self.k > 1 else shape[:1], Int.holding(0, shape[1] - 1))
 
     def evaluate(self, *args: Tensor) -> Tensor:
-        return torch.argmax(args[0], 1).to(args[0].dtype)
+        if self.k == 1:
+            return torch.argmax(args[0], 1).to(args[0].dtype)
+        order = torch.sort(args[0], dim=1, descending=True, stable=True).indices
+        return order[:, : self.k].to(args[0].dtype)

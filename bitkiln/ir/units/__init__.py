@@ -9,7 +9,7 @@ from .matrix_vector import MatrixVector, Multiplier, Products, Storage, WeightCo
 from .memories import COLUMN_BITS, SPRAM_WORDS, column_widths, spram_blocks
 from .packing import DspBlock, Packing, separate_packing, shared_packings
 from .plumbing import Fork, Resize
-from .pointwise import AddStreams, ArgMaxStream, Pool, Reduction, RescaleStream
+from .pointwise import AddStreams, Pool, Reduction, RescaleStream, TopKStream
 from .sparse import QUEUE_PLACES, SparseMatrixVector, vector_cycles, walk_cycles
 from .thresholds import Thresholds, ThresholdStream
 from .window import Window
@@ -26,7 +26,7 @@ UNITS: tuple[type[Unit], ...] = (
     MultiplyStreams,
     Gather,
     ConcatStreams,
-    ArgMaxStream,
+    TopKStream,
     Resize,
     Fork,
 )
@@ -40,7 +40,6 @@ __all__ = [
     "UNITS",
     "Accumulation",
     "AddStreams",
-    "ArgMaxStream",
     "Beat",
     "ConcatStreams",
     "DspBlock",
@@ -65,6 +64,7 @@ __all__ = [
     "Storage",
     "ThresholdStream",
     "Thresholds",
+    "TopKStream",
     "Unit",
     "Wait",
     "WeightCode",

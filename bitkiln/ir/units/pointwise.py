@@ -1,4 +1,4 @@
-"""Units that treat each beat by itself or reduce a run of beats: pooling, add, requantise, arg-max."""
+"""Units that treat each beat by itself or reduce a run of beats: pooling, add, requantise, top-k."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
-from ._timing import OutputTiming, Process, every, last_of_each
+import numpy as np
+
+from ._timing import NEVER, InputTiming, OutputTiming, Process, every, last_of_each
 from ._unit import Beat, Rescale, Unit
 
 
@@ -114,14 +116,20 @@ class RescaleStream(Unit):
 
 
 @dataclass(frozen=True)
-class ArgMaxStream(Unit):
-    """Gives the index of the largest of every `count` elements, the first of equals; one element a beat."""
+class TopKStream(Unit):
+    """Gives the indices of the `k` largest of `count` elements, of equals the first; one element a beat.
 
-    kind: ClassVar[str] = "argmax"
+    The largest so far are kept in order, and each new one is put in its place. The indices leave one a cycle, the first
+    with the last element; until they have left nothing enters.
+    """
+
+    kind: ClassVar[str] = "top_k"
+    MOST: ClassVar[int] = 16  # each of the largest is a comparator that works in every cycle
     count: int
     input_bits: int
     input_signed: bool
     bits: int
+    k: int = 1
 
     @property
     def inputs(self) -> tuple[Beat, ...]:
@@ -131,6 +139,12 @@ class ArgMaxStream(Unit):
     def outputs(self) -> tuple[Beat, ...]:
         return (Beat(1, self.bits, False),)
 
+    @property
+    def steps(self) -> int:
+        """Cycles between images."""
+        return self.count + self.k - 1
+
     def timing(self) -> tuple[Process, ...]:
-        output = OutputTiming(last_of_each(self.count, self.count), 1)
-        return (Process(self.count, ((0, every(self.count)),), ((0, output),)),)
+        elements, steps = np.arange(self.count, dtype=np.int64), np.arange(self.steps, dtype=np.int64)
+        takes = InputTiming(np.where(steps < self.count, steps, NEVER), elements)
+        return (Process(self.steps, ((0, takes),), ((0, OutputTiming(steps[self.count - 1 :], 1)),)),)

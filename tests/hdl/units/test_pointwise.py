@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from bitkiln.ir import Stage, Stream
 from bitkiln.ir.units import (
     AddStreams,
-    ArgMaxStream,
     Beat,
     Fork,
     Pool,
@@ -17,6 +16,7 @@ from bitkiln.ir.units import (
     Rescale,
     RescaleStream,
     Resize,
+    TopKStream,
     Unit,
 )
 
@@ -68,12 +68,13 @@ def test_rescale_stream(beats: int, lanes: int, signed: bool, how: Rescale, dept
     check(single_unit_plan(unit, beats, beats, 2, depth), x, scaled(x, how))
 
 
-@settings(max_examples=10)
-@given(st.integers(1, 12), st.booleans(), DEPTHS, SEEDS)
-def test_argmax_takes_the_first_of_equals(count: int, signed: bool, depth: int, seed: int) -> None:
-    unit = ArgMaxStream(count, 2, signed, 4)
+@settings(max_examples=20)
+@given(st.integers(1, 12), st.integers(1, 5), st.booleans(), DEPTHS, SEEDS)
+def test_top_k_gives_the_first_of_equals_first(count: int, k: int, signed: bool, depth: int, seed: int) -> None:
+    unit = TopKStream(count, 2, signed, 4, min(k, count))
     x = codes(seed, unit.inputs[0], count)
-    check(single_unit_plan(unit, count, 1, 3, depth), x, x.argmax(1))
+    largest = [sorted(range(count), key=lambda i: -image[i])[: unit.k] for image in x[:, :, 0].tolist()]
+    check(single_unit_plan(unit, count, unit.k, 3, depth), x, np.array(largest))
 
 
 @settings(max_examples=10)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitkiln.ir import Bipolar, Codebook, Float, Int, TensorType, ToolError
-from bitkiln.ir.ops import ArgMax, Concat, Op, Reshape
+from bitkiln.ir.ops import Concat, Op, Reshape, TopK
 
 
 def floats(*shape: int) -> TensorType:
@@ -47,10 +47,17 @@ def test_concat_repeats_constants_for_each_sample() -> None:
 
 def test_argmax_takes_the_first_of_equals() -> None:
     x = torch.tensor([[1.0, 5.0, 5.0], [3.0, 3.0, 3.0], [-2.0, -9.0, -1.0]])
-    assert ArgMax().evaluate(x).tolist() == [1.0, 0.0, 2.0]
+    assert TopK().evaluate(x).tolist() == [1.0, 0.0, 2.0]
     many = torch.zeros(4, 1000, dtype=torch.float64)
-    assert ArgMax().evaluate(many).tolist() == [0.0] * 4
-    assert ArgMax().evaluate(many).dtype == torch.float64
+    assert TopK().evaluate(many).tolist() == [0.0] * 4
+    assert TopK().evaluate(many).dtype == torch.float64
+
+
+def test_top_k_gives_the_lowest_index_of_equals_first() -> None:
+    x = torch.tensor([[1.0, 5.0, 1.0, 5.0, 5.0], [0.0, -1.0, 2.0, 0.0, 2.0]])
+    assert TopK(4).evaluate(x).tolist() == [[1.0, 3.0, 4.0, 0.0], [2.0, 4.0, 0.0, 3.0]]
+    assert TopK(2).evaluate(torch.zeros(3, 500)).tolist() == [[0.0, 1.0]] * 3
+    assert TopK(2).evaluate(torch.zeros(0, 5)).shape == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +65,11 @@ def test_argmax_takes_the_first_of_equals() -> None:
     [
         (Reshape((1, 6)), (TensorType((1, 2, 3), Bipolar()),), "bipolar[1,6]"),
         (Concat(), (TensorType((1, 2), Int(4, True, 1)), TensorType((1, 3), Int(4, True, 1))), "i4.f1[1,5]"),
-        (ArgMax(), (floats(1, 10),), "u4.f0[1]"),
-        (ArgMax(), (TensorType((1, 16), Int(9)),), "u4.f0[1]"),
-        (ArgMax(), (floats(1, 17),), "u5.f0[1]"),
-        (ArgMax(), (floats(1, 1),), "u1.f0[1]"),
+        (TopK(), (floats(1, 10),), "u4.f0[1]"),
+        (TopK(), (TensorType((1, 16), Int(9)),), "u4.f0[1]"),
+        (TopK(), (floats(1, 17),), "u5.f0[1]"),
+        (TopK(), (floats(1, 1),), "u1.f0[1]"),
+        (TopK(3), (floats(1, 16),), "u4.f0[1,3]"),
     ],
 )
 def test_types(op: Op, args: tuple[TensorType, ...], expected: str) -> None:
@@ -90,13 +98,14 @@ PER_CHANNEL = TensorType((1, 2), Int(4, True, (1, 2), 1))
             (PER_CHANNEL, PER_CHANNEL),
             "concat takes codes with one point for the whole tensor, not i4.f[1,2]@1[1,2]",
         ),
-        (ArgMax(), (floats(1, 4),) * 2, "argmax takes 1 argument, not 2"),
-        (ArgMax(), (floats(1, 4, 1),), "argmax needs 2 axes, not [1, 4, 1]"),
-        (ArgMax(), (PER_CHANNEL,), "argmax compares codes with one point for the whole tensor, not i4.f[1,2]@1[1,2]"),
+        (TopK(), (floats(1, 4),) * 2, "top_k takes 1 argument, not 2"),
+        (TopK(), (floats(1, 4, 1),), "top_k needs 2 axes, not [1, 4, 1]"),
+        (TopK(5), (floats(1, 4),), "top_k of 4 elements gives at most 4, not 5"),
+        (TopK(), (PER_CHANNEL,), "top_k compares codes with one point for the whole tensor, not i4.f[1,2]@1[1,2]"),
         (
-            ArgMax(),
+            TopK(),
             (TensorType((1, 4), Codebook(2, Float())),),
-            "argmax compares codes with one point for the whole tensor, not codebook2(f32)[1,4]",
+            "top_k compares codes with one point for the whole tensor, not codebook2(f32)[1,4]",
         ),
     ],
 )
