@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from bitkiln.ir import Location, Stage, Stream
@@ -39,6 +39,12 @@ def output_depth(unit: Unit, port: int) -> int:
             if number == port:
                 return default_depth(timing, process.steps)
     raise AssertionError(port)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return the name, or with the first number behind it that is free."""
+    numbered = (f"{name}{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
 
 @dataclass
@@ -95,11 +101,10 @@ class Assembler:
         return stream
 
     def _stage(self, name: str, unit: Unit, inputs: list[str], node: str, loc: Location) -> list[str]:
-        """Append a stage; return its output streams, which are named after it."""
-        taken = {stage.name for stage in self.stages}
-        if name in taken:
-            name = next(f"{name}{i}" for i in itertools.count(2) if f"{name}{i}" not in taken)
-        outputs = [name] if len(unit.outputs) == 1 else [f"{name}.{port}" for port in range(len(unit.outputs))]
+        """Append a stage; return its output streams, which are named after it as far as that is free."""
+        name = _free(name, {stage.name for stage in self.stages})
+        names = [name] if len(unit.outputs) == 1 else [f"{name}.{port}" for port in range(len(unit.outputs))]
+        outputs = [_free(stream, {INPUT_STREAM, OUTPUT_STREAM, *self.streams}) for stream in names]
         for port, (stream, beat) in enumerate(zip(outputs, unit.outputs, strict=True)):
             beats = next(
                 len(timing.pushes) for process in unit.timing() for number, timing in process.outputs if number == port

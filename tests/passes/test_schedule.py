@@ -329,3 +329,13 @@ class TestDefaultDepths:
         assert plan.stream["input"].depth == 2
         plan = schedule(mlp((16, 16)), PlanOptions(layers=(LayerFolding("fc1", pe=1, simd=1),)))
         assert plan.stream["output"].depth == 2
+
+
+def test_layers_named_like_the_streams_of_the_border() -> None:
+    layers = Layers(Builder("net"))
+    x = layers.build.input("x", TensorType((1, 8), CODES))
+    for name in ("input", "output", "input2", "last"):
+        x = layers.product(x, Linear(), name, (8, 8))
+    plan = schedule(layers.build.graph((x,)), PlanOptions(max_multipliers=8))
+    assert [stage.name for stage in plan.stages] == ["input", "output", "input2", "last"]
+    assert [stage.outputs for stage in plan.stages] == [("input2",), ("output2",), ("input22",), ("output",)]

@@ -25,6 +25,10 @@ from .port import Port, Words
 PART = "xc7z020clg400-1"
 STANDARD = "-std=c++17"
 FLAGS = ("-O3",)
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+VENDOR_WARNINGS = ("-Wno-uninitialized",)
+"""With a vendor's types: their constructors read what they then set, and once inlined that is our line."""
+
 CSIM_HEADERS = ("ap_int.h", "hls_stream.h", "ap_axi_sdata.h")
 BIG_WEIGHTS = 4096
 """Matrices of so many weights are also stored as .npy."""
@@ -196,6 +200,8 @@ def _scripts(plan: Plan, names: _Names, options: HlsOptions, has_bench: bool) ->
         "ap_types": str(options.ap_types or ""),
         "standard": STANDARD,
         "flags": " ".join(FLAGS),
+        "warnings": " ".join(WARNINGS),
+        "vendor_warnings": " ".join(VENDOR_WARNINGS),
     }
     files = {"Makefile": rendered("hls/Makefile.j2", values)}
     if options.dialect is Dialect.VITIS:

@@ -15,12 +15,18 @@ from bitkiln.ir import Plan, fail
 
 from .dialect import Dialect, found_types
 from .port import Port
-from .project import DEFAULT_OPTIONS, FLAGS, STANDARD, HlsOptions, hls_bundle, top_name
+from .project import (
+    DEFAULT_OPTIONS,
+    FLAGS,
+    STANDARD,
+    VENDOR_WARNINGS,
+    WARNINGS,
+    HlsOptions,
+    hls_bundle,
+    top_name,
+)
 
 Codes = NDArray[np.int64]
-
-WARNINGS = ("-Wall", "-Wextra", "-Werror")
-
 
 class HlsSimulation:
     """The C simulation of a plan, compiled once.
@@ -72,7 +78,7 @@ def compiled(
     types = options.ap_types
     if types is None and not options.dialect.has_own_types:
         types = found_types(options.dialect)
-    includes = ("-Icsim",) if types is None else ("-isystem", str(types))
+    includes = ("-Icsim",) if types is None else (*VENDOR_WARNINGS, "-isystem", str(types))
     if types is not None and options.dialect is Dialect.VITIS:
         includes = (*includes, "-isystem", "csim")
     arguments = (STANDARD, *cxx_flags, *WARNINGS, *includes, "-shared", "-fPIC")
