@@ -28,6 +28,7 @@ from .project import (
 
 Codes = NDArray[np.int64]
 
+
 class HlsSimulation:
     """The C simulation of a plan, compiled once.
 
