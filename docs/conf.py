@@ -24,6 +24,7 @@ html_title = "bitkiln"
 html_static_path = ["site/static"]
 html_css_files = ["bitkiln.css"]
 html_extra_path = ["site/index.html"]
+html_use_index = False  # there is nothing in it
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
