@@ -270,13 +270,13 @@ PAGES = (
         ),
     ),
     UnitPage(
-        "argmax",
+        "top_k",
         (
             Sequencer(
                 "",
-                "count",
-                "the next element",
-                (Box("step: an element", is_step=True), Box("largest so far and its place", "1")),
+                "count + k - 1",
+                "the next element, in the first `count` steps; the others give what is left of the indices",
+                (Box("step: an element, or an index", is_step=True), Box("k largest so far, their places", "1")),
                 "1",
             ),
         ),
