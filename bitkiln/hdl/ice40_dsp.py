@@ -44,7 +44,7 @@ COARSE_WITH_DSP = (
     "select -set between @registered %co1:+[A,B] t:SB_MAC16 %i %ci1:+[A,B] @registered %i",
     "setattr -set keep 1 @between",
     "chtype -set $__hidden_add t:$add",
-    "chtype -set $__hidden_pair t:SB_MAC16 r:MODE_8x8=1 %i",
+    "chtype -set $__hidden_pair t:SB_MAC16 r:MODE_8x8=1'1 %i",
     "ice40_dsp",
     "chtype -set SB_MAC16 t:$__hidden_pair",
     "chtype -set $add t:$__hidden_add",

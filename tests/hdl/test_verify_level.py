@@ -24,8 +24,9 @@ from bitkiln.hdl.uart_simulation import UartSimulation
 from bitkiln.hdl.verification import Level
 from bitkiln.hdl.verify_level import QUICK_COMPILE, unpacked, verify_built
 from bitkiln.ir import Plan, ToolError
+from bitkiln.ir.units import DspBlock, Multiplier, Storage
 from bitkiln.passes import Quantise
-from bitkiln.passes.schedule import PlanOptions, schedule
+from bitkiln.passes.schedule import LayerFolding, PlanOptions, schedule
 from bitkiln.sim.dataflow import dataflow_cycles
 from tests.hdl.byte_adder import ByteAdder, adder_identity
 from tests.passes.networks import Network, context
@@ -102,10 +103,15 @@ def with_flipped_bit(built: BuildResult) -> str:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    """A linear layer that adds four products a cycle."""
+    """A linear layer with two products in a block, and one that adds four, of a block each, in a cycle."""
     network = Network((8,))
-    graph = network.graph(network.linear(network.x, 2, "fc"))
-    return schedule(Quantise().run(graph, context(graph)), PlanOptions(max_multipliers=4))
+    graph = network.graph(network.linear(network.linear(network.x, 4, "pairs"), 2, "fc"))
+    by_hand = (
+        LayerFolding("layers.pairs", pe=1, simd=2, multiplier=Multiplier.PACKED, storage=Storage.BLOCK),
+        LayerFolding("layers.fc", pe=1, simd=4, multiplier=Multiplier.DSP),
+    )
+    options = PlanOptions(dsp_block=DspBlock.MAC16, layers=by_hand)
+    return schedule(Quantise().run(graph, context(graph)), options)
 
 
 @pytest.mark.slow
