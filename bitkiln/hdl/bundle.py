@@ -124,7 +124,8 @@ def _check_replaceable(folder: Path, force: bool) -> None:
     if is_ours or is_empty:
         return
     if not force:
-        message = f"{folder} is not replaced: it holds files that do not come from bitkiln"
+        what = "holds files that do not come from bitkiln" if folder.is_dir() else "is a file"
+        message = f"{folder} is not replaced: it {what}"
         raise fail("not-a-bundle", message, hint="name a new or an empty folder")
     for place, what in ((Path.cwd(), "the working directory"), (Path.home(), "your home folder")):
         if place.resolve().is_relative_to(folder.resolve()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from bitkiln.hdl.bundle import Bundle
 from bitkiln.hdl.plan_summary import plan_summary
 from bitkiln.hdl.rendering import plain_text, rendered
-from bitkiln.ir import Plan, Stage, Stream
+from bitkiln.ir import Plan, Stage, Stream, fail
 from bitkiln.ir.units import Fork, MatrixVector, SparseMatrixVector
 
 from ._kernel import Kernel, Ports, beat_type
@@ -44,6 +45,11 @@ class HlsOptions:
     dialect: Dialect = Dialect.VITIS
     ap_types: Path | None = None
     part: str = PART
+
+    def __post_init__(self) -> None:
+        """Raises `bad-value` for a part that is no word: it stands in scripts."""
+        if not re.fullmatch(r"[A-Za-z0-9-]+", self.part):
+            raise fail("bad-value", f"A part is letters, digits and dashes, e.g. {PART}, not {self.part!r}")
 
 
 DEFAULT_OPTIONS = HlsOptions()
@@ -102,7 +108,7 @@ def hls_bundle(plan: Plan, options: HlsOptions = DEFAULT_OPTIONS, images: BenchI
     if images:
         given, results = images.inputs[:, plan.input_order], images.results[:, plan.output_order]
         rows = {"inputs": _rows(first.pack(given)), "results": _rows(last.pack(results))}
-        values |= rows | {"count": len(given), "source": images.source}
+        values |= rows | {"count": len(given), "source": _one_line(images.source)}
         files["tb/testbench.cpp"] = rendered("hls/testbench.cpp.j2", values)
         files["tb/images.h"] = rendered("hls/images.h.j2", values)
     binary = {path: text.encode() for path, text in files.items()}
@@ -137,7 +143,7 @@ def _stage_files(stage: Stage, names: _Names) -> dict[str, str]:
     place = f", {stage.loc}" if str(stage.loc) else ""
     values = {
         "stage": stage.name,
-        "place": place.replace("\n", " "),
+        "place": _one_line(place),
         "summary": kernel.summary,
         "name": name,
         "has_constants": bool(kernel.constants),
@@ -147,6 +153,11 @@ def _stage_files(stage: Stage, names: _Names) -> dict[str, str]:
     if kernel.constants:
         files[f"src/weights/{name}.h"] = _constants(stage, kernel)
     return files
+
+
+def _one_line(text: str) -> str:
+    """Text that ends with the line of a comment: C++ continues one whose last character is a backslash."""
+    return re.sub(r"[\s\\]", " ", text).rstrip()
 
 
 def _constants(stage: Stage, kernel: Kernel) -> str:
@@ -173,7 +184,7 @@ def _top_values(plan: Plan, names: _Names, first: Port, last: Port) -> dict[str,
     ]
     beat = first.stream.beat
     return {
-        "graph": plan.graph.name,
+        "graph": _one_line(plan.graph.name),
         "top": names.top,
         "input": first,
         "output": last,

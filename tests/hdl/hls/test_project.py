@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from bitkiln.hdl.golden_codes import drawn_samples, golden_codes
 from bitkiln.hdl.hls import BenchImages, Dialect, HlsOptions, checked_types, hls_bundle
 from bitkiln.hdl.toolchain import CXX
-from bitkiln.ir import Plan, ToolError
+from bitkiln.ir import Location, Plan, ToolError
 from tests.hdl.tcl_check import check_tcl
 from tests.hdl.tcl_commands import VITIS_HLS
 
@@ -58,6 +59,21 @@ def test_a_kernel_says_what_it_is() -> None:
         '#include "../weights/fc2.h"\n'
     )
     assert "                sum += x.lane[s] * weight[p * 3 + s];\n" in text
+
+
+def test_a_place_in_the_model_does_not_end_its_comment() -> None:
+    plan = two_layers()
+    stages = tuple(replace(stage, loc=Location("C:\\model\n\\", 0, "")) for stage in plan.stages)
+    text = hls_bundle(replace(plan, stages=stages))["src/kernels/fc2.h"].decode()
+    assert text.startswith("// fc2, C: model\n// [4 x 6] by vector")
+
+
+def test_a_part_that_is_no_word() -> None:
+    with pytest.raises(ToolError) as caught:
+        HlsOptions(part="xc7z020]; exit")
+    assert str(caught.value) == (
+        "error[bad-value]: A part is letters, digits and dashes, e.g. xc7z020clg400-1, not 'xc7z020]; exit'"
+    )
 
 
 def test_names_that_are_none_in_cpp_are_mapped() -> None:
