@@ -39,7 +39,8 @@ from .weights import weights_of
 _ATTEMPTS = 1
 # g++ takes three times as long for code that runs fifteen times as fast.
 QUICK_COMPILE = ("-O0",)
-_WORTH_COMPILING_WELL = 400_000
+# Cycles that take as long as compiling well: 45,000 of a small design, 125,000 of a large one.
+_WORTH_COMPILING_WELL = 100_000
 _SPARE_CYCLES = 200_000  # for an answer that is late: far more than a frame takes at any baud rate of a board
 
 

@@ -51,7 +51,7 @@ def switched_on(plan: Plan, cache: Path) -> UartSimulation:
     identity = plan_identity(plan, ICEBREAKER.clock_hz)
     hosted = HostedAccelerator(Accelerator(plan), identity, BIT_CYCLES, TIMING)
     design = UartDesign.of(hosted)
-    return UartSimulation(design, BIT_CYCLES, patience_cycles=20_000, cache_folder=cache, cxx_flags=("-O0",))
+    return UartSimulation(design, BIT_CYCLES, patience_cycles=20_000, cache_folder=cache)
 
 
 def host_of(simulation: UartSimulation, attempts: int = 3) -> Device:
