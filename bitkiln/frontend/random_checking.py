@@ -61,12 +61,15 @@ def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> 
         "simulated_cycles": found.cycles,
         "seconds": round(seconds, 1),
     }
+    wrong = f"{found.bit_mismatches} wrong beats, {found.cycle_mismatches} in another cycle than predicted"
+    if arguments.backend == "hls":  # C simulation has no cycles
+        wrong = f"{found.bit_mismatches} wrong codes in C simulation"
     lines = [f"{file}: {failing.findings}" for file, failing in zip(files, found.failing, strict=True)]
     terminal.result(
         plain,
         table("in how many networks", ("used", "networks"), list(found.coverage.items())),
-        f"{found.networks} random networks: {found.bit_mismatches} wrong beats, {found.cycle_mismatches} in another "
-        f"cycle than predicted; {seconds:.1f} s with {jobs} {'process' if jobs == 1 else 'processes'}",
+        f"{found.networks} random networks: {wrong}; {seconds:.1f} s with {jobs} "
+        f"{'process' if jobs == 1 else 'processes'}",
         *lines,
         f"not used by any: {', '.join(unused)}" if unused else "everything that there is was used",
     )
