@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 
 from torch import nn
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from bitkiln.ir import Location, ToolError, fail
 
@@ -93,6 +92,9 @@ def _failing_module(module: nn.Module, trace: TracebackType | None) -> str:
 
 
 def _hint(error: BaseException) -> str:
+    # Here because it loads sympy, which no other command needs.
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode  # noqa: PLC0415
+
     match error:
         case ModuleNotFoundError(name=str(name)):
             return f"install {name}, or put {name}.py beside the model file"
