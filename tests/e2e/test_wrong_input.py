@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -359,6 +359,45 @@ def test_a_full_disk(project: Path) -> None:
         f"error[cannot-write]: cannot write {file}: File too large\n  help: check its permissions and the free space\n",
     )
     _assert_whole(project.parent / "build", ())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 kB, where the system lets us mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    command = (str(mount), "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk))
+    if not mount or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("a disk cannot be mounted here")
+    yield disk
+    subprocess.run(("umount", str(disk)), check=True)
+
+
+def test_a_disk_that_is_full(small_disk: Path, project: Path, bitkiln: Run) -> None:
+    (small_disk / "mine").write_text("mine")
+    found = bitkiln("run", project, "-o", small_disk)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.endswith(
+        f"error[cannot-write]: cannot write {small_disk}/compressed.graph.safetensors: No space left on device\n"
+        "  help: check its permissions and the free space\n"
+    )
+    assert (small_disk / "mine").read_text() == "mine"
+    assert not (small_disk / "compressed.graph.safetensors").exists()
+    assert bitkiln("run", project, "-o", small_disk, "--until", "import").err == "import    up to date\n"
+
+
+def test_a_disk_that_only_reads(small_disk: Path, project: Path, bitkiln: Run) -> None:
+    (small_disk / "mine").write_text("mine")
+    subprocess.run(("mount", "-o", "remount,ro", str(small_disk)), check=True)
+    for output in (small_disk, small_disk / "build"):
+        assert bitkiln("run", project, "-o", output) == Outcome(
+            2,
+            "",
+            f"error[cannot-write]: the output folder {output} cannot be written: Read-only file system\n"
+            "  help: -o, or [output] folder, names another one\n",
+        )
+    assert [file.name for file in small_disk.iterdir()] == ["mine"]
 
 
 def test_a_folder_where_a_file_should_be(project: Path, wrong: Wrong, bitkiln: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -78,3 +79,35 @@ def test_nobody_takes_the_bytes() -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_another_program_has_the_port() -> None:
+    ours, theirs = os.openpty()
+    path = os.ttyname(theirs)
+    try:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert error(path) == (
+            f"error[port-busy]: another program uses {path}\n"
+            "  help: close the terminal or the other bitkiln that has it open"
+        )
+        fcntl.flock(theirs, fcntl.LOCK_UN)
+        with SerialPort(path, 1_000_000):
+            assert error(path).startswith("error[port-busy]: ")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_the_board_is_unplugged() -> None:
+    ours, theirs = os.openpty()
+    path = os.ttyname(theirs)
+    with SerialPort(path, 1_000_000) as port:
+        os.close(theirs)
+        os.close(ours)
+        for use in (lambda: port.write(b"1"), lambda: port.read(1)):
+            with pytest.raises(ToolError) as caught:
+                use()
+            assert str(caught.value) == (
+                f"error[port-lost]: {path} has gone while it was in use\n"
+                "  help: plug the board in again and repeat the command; nothing was changed in it"
+            )
