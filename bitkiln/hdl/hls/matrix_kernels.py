@@ -156,7 +156,7 @@ def _declarations(unit: MatrixVector, ports: Ports, replays: bool) -> list[str]:
 
 def _term(unit: MatrixVector, name: str) -> list[str]:
     """Statements that add the product of `x.lane[s]` and a weight to `sum`."""
-    place = f"weight[p * {unit.simd} + s]" if unit.pe > 1 else "weight[s]"
+    place = "weight[s]" if unit.pe == 1 else "weight[p]" if unit.simd == 1 else f"weight[p * {unit.simd} + s]"
     weight = place
     if unit.weight_code is WeightCode.CODEBOOK:
         weight = f"{number(unit.weight_bits, True)}({name}_table[{place}.to_int()])"
