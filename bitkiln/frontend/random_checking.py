@@ -13,7 +13,7 @@ from .hls_commands import hls_options
 from .terminal import Terminal, table
 
 if TYPE_CHECKING:  # the base install has no amaranth
-    from bitkiln.hdl.random_verify import Check
+    from bitkiln.hdl.random_verify import Check, RandomVerification
 
 MOST_NETWORKS = 1_000_000
 MOST_JOBS = 256
@@ -45,7 +45,13 @@ def verify_random_command(arguments: argparse.Namespace, terminal: Terminal) -> 
             check,
             checker,
         )
-    seconds = time.monotonic() - start
+    return _result(found, time.monotonic() - start, jobs, arguments, terminal)
+
+
+def _result(
+    found: RandomVerification, seconds: float, jobs: int, arguments: argparse.Namespace, terminal: Terminal
+) -> bool:
+    """Print what was found, with a program for each failing network. Return whether there is none."""
     files: list[str] = []
     if found.failing:
         bundle = found.files()
