@@ -102,8 +102,7 @@ def build_bundle(
 ) -> BuildResult:
     """Build a bundle that `board_bundle` made for `board`. Raises like `build`."""
     tools = family_tools(board)
-    scripts = {name: tools.script(has_dsp).encode() for has_dsp, name in _SCRIPTS.items()}
-    inputs = design.merged(Bundle.of(scripts)).merged(tools.files)
+    inputs = _inputs(design, tools)
     versions = tuple(tool.version() for tool in (YOSYS, tools.place_route, tools.pack))
     entry = (default_cache() if cache is None else cache) / "builds" / _key(inputs, tools, board, versions, use_dsp)
     product = Bundle.read(entry)
@@ -132,6 +131,33 @@ def build_bundle(
     return result
 
 
+def synthesise_bundle(
+    design: Bundle,
+    board: Board,
+    *,
+    cache: Path | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> bytes:
+    """Return the netlist of a bundle that `board_bundle` made for `board`: what `build_bundle` places and routes.
+
+    It is kept in `cache` beside the builds. Raises `does-not-fit`, `missing-tool`, `tool-failed`.
+    """
+    tools = family_tools(board)
+    inputs = _inputs(design, tools)
+    key = _key(inputs, tools, board, (YOSYS.version(),), use_dsp=True)
+    entry = (default_cache() if cache is None else cache) / "netlists" / key
+    product = Bundle.read(entry)
+    if product is None:
+        product = _Build(inputs, tools, board, on_step, use_dsp=True).synthesised()
+        _keep(product, entry)
+    return product[NETLIST]
+
+
+def _inputs(design: Bundle, tools: FamilyTools) -> Bundle:
+    scripts = {name: tools.script(has_dsp).encode() for has_dsp, name in _SCRIPTS.items()}
+    return design.merged(Bundle.of(scripts)).merged(tools.files)
+
+
 def _key(inputs: Bundle, tools: FamilyTools, board: Board, versions: tuple[str, ...], use_dsp: bool) -> str:
     options = (*tools.place_route_arguments(board), *tools.pack_arguments, _SCRIPTS[use_dsp])
     text = json.dumps([inputs.digest(), versions, options])
@@ -153,6 +179,12 @@ class _Build:
     board: Board
     on_step: Callable[[str], None]
     use_dsp: bool
+
+    def synthesised(self) -> Bundle:
+        with tempfile.TemporaryDirectory(prefix="bitkiln-build-") as temporary:
+            folder = self.inputs.write(Path(temporary) / "build")
+            self._synthesise(folder)
+            return Bundle.of({NETLIST: (folder / NETLIST).read_bytes()})
 
     def run(self) -> Bundle:
         with tempfile.TemporaryDirectory(prefix="bitkiln-build-") as temporary:

@@ -15,7 +15,8 @@ from bitkiln.ir.units import MatrixVector, Multiplier, Unit
 
 from .accelerator import Accelerator
 from .board_top import CONSTRAINTS, board_bundle
-from .build import BuildResult, build_bundle
+from .build import BuildResult, build_bundle, synthesise_bundle
+from .bundle import Bundle
 from .patch import PatchRecord, build_renewable, patched
 from .protocol import Identity, stream_formats
 from .weights import weight_banks, weights_of
@@ -49,11 +50,8 @@ def build_plan(
 
     On iCE40 the bitstream of a renewable plan takes other weights by `patch_plan`: it has a `record`.
     """
-    board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
-    accelerator = Accelerator(plan if use_dsp else without_named_blocks(plan))
-    design = board_bundle(accelerator, plan_identity(plan, board.clock_hz), board)
-    is_patchable = accelerator.is_renewable and board.family is Family.ICE40
-    build = build_renewable if is_patchable else build_bundle
+    design, accelerator = _designed(plan, board, use_dsp)
+    build = build_renewable if _is_patchable(accelerator, board) else build_bundle
     return build(
         design,
         board,
@@ -62,6 +60,30 @@ def build_plan(
         use_dsp=use_dsp,
         must_meet_clock=must_meet_clock,
     )
+
+
+def netlist_of_plan(
+    plan: Plan, board: Board, *, cache: Path | None = None, on_step: Callable[[str], None] = lambda step: None
+) -> bytes:
+    """Return the netlist that `build_plan` places and routes; raises like `synthesise_bundle`.
+
+    A patchable design is built whole: its netlist is that of other weights, into which its own are put.
+    """
+    design, accelerator = _designed(plan, board)
+    if _is_patchable(accelerator, board):
+        return build_plan(plan, board, cache=cache, on_step=on_step, must_meet_clock=False).netlist
+    return synthesise_bundle(design, board, cache=cache, on_step=on_step)
+
+
+def _is_patchable(accelerator: Accelerator, board: Board) -> bool:
+    return accelerator.is_renewable and board.family is Family.ICE40
+
+
+def _designed(plan: Plan, board: Board, use_dsp: bool = True) -> tuple[Bundle, Accelerator]:
+    """Return the whole design for the board, and the accelerator in it."""
+    board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
+    accelerator = Accelerator(plan if use_dsp else without_named_blocks(plan))
+    return board_bundle(accelerator, plan_identity(plan, board.clock_hz), board), accelerator
 
 
 def patch_plan(plan: Plan, board: Board, old: bytes, record: PatchRecord) -> tuple[bytes, PatchRecord]:

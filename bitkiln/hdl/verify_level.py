@@ -22,7 +22,7 @@ from bitkiln.sim.dataflow import dataflow_cycles
 
 from .beats import pack, pack_outputs
 from .build import BuildResult
-from .build_plan import build_plan, constraints_of, plan_digest
+from .build_plan import build_plan, constraints_of, netlist_of_plan, plan_digest
 from .compare import Mismatches, compare
 from .harness import CXX_FLAGS
 from .host import Device
@@ -57,7 +57,7 @@ def verify_built(
 ) -> Verification:
     """Build the plan for `board` and verify `level` with the first `images` of `samples`, one at a time.
 
-    `bitstream` is verified instead of building one.
+    `bitstream` is verified instead of building one. For the level `netlist` nothing is placed and routed.
 
     The levels `routed` and `bitstream` are for iCE40, whose designs are then built without multiplier blocks. Raises
     `wrong-level`, `too-few-samples`, `cannot-extract`, `bad-bitstream`, and what building raises.
@@ -89,16 +89,16 @@ def _netlist(
     if bitstream is not None:
         return _extracted(unpacked(bitstream), plan, board)
 
-    def build(use_dsp: bool) -> BuildResult:
-        return build_plan(plan, board, cache=cache, on_step=on_step, use_dsp=use_dsp)
+    def build() -> BuildResult:
+        return build_plan(plan, board, cache=cache, on_step=on_step, use_dsp=False)
 
     match level:
         case Level.NETLIST:
-            return build(use_dsp=True).netlist
+            return netlist_of_plan(plan, board, cache=cache, on_step=on_step)
         case Level.ROUTED:
-            return _extracted(build(use_dsp=False).routed.decode(), plan, board)
+            return _extracted(build().routed.decode(), plan, board)
         case Level.BITSTREAM:
-            return _extracted(unpacked(build(use_dsp=False).bitstream), plan, board)
+            return _extracted(unpacked(build().bitstream), plan, board)
         case Level.RTL | Level.IP:
             raise AssertionError("verify_plan verifies the RTL")
     assert_never(level)

@@ -26,7 +26,7 @@ COUNTED = (
     *("swin_v2_t", "vit_b_32", "lraspp_mobilenet_v3_large"),
 )
 COMPARED = (
-    *("densenet121", "efficientnet_b0", "googlenet", "mobilenet_v3_small"),
+    *("densenet121", "efficientnet_b0", "mobilenet_v3_small"),
     *("shufflenet_v2_x0_5", "convnext_tiny", "swin_t", "vit_b_32"),
 )
 

@@ -79,11 +79,9 @@ def block_rams(folder: Path, name: str, script: str) -> list[Any]:
     ("width", "is_written", "edge"),
     [
         (2, True, "pos"),
-        (4, True, "pos"),
         (8, True, "pos"),
         (16, True, "pos"),
         (16, False, "pos"),
-        (8, False, "pos"),
         (16, True, "neg"),
     ],
 )

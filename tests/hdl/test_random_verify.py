@@ -48,9 +48,9 @@ def test_same_seed_same_network() -> None:
 @pytest.mark.slow
 def test_no_network_differs() -> None:
     """Whatever the jobs, the same networks: coverage and cycles would tell."""
-    found = verify_random(3, 100)
-    assert (found.networks, found.bit_mismatches, found.cycle_mismatches, found.failing) == (3, 0, 0, ())
-    assert verify_random(3, 100, jobs=2) == found
+    found = verify_random(2, 100)
+    assert (found.networks, found.bit_mismatches, found.cycle_mismatches, found.failing) == (2, 0, 0, ())
+    assert verify_random(2, 100, jobs=2) == found
 
 
 NETWORK = RandomNetwork(1, 2, 3, 2, (Step(StepKind.RELU, 2), Step(StepKind.FLIP, 1)), End.MAP, 8)

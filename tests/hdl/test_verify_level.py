@@ -42,9 +42,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
     return build(ByteAdder(BEATS), IDENTITY, HX8K_BREAKOUT, cache=tmp_path_factory.mktemp("builds"))
 
 
-def netlist_of(bitstream: bytes) -> str:
+def netlist_of(bits: str) -> str:
     constraints = board_bundle(ByteAdder(BEATS), IDENTITY, HX8K_BREAKOUT)["top.pcf"].decode()
-    return extract(unpacked(bitstream), constraints, HX8K_BREAKOUT.device, HX8K_BREAKOUT.package)
+    return extract(bits, constraints, HX8K_BREAKOUT.device, HX8K_BREAKOUT.package)
 
 
 def device(netlist: str, cache: Path) -> Device:
@@ -57,20 +57,12 @@ def device(netlist: str, cache: Path) -> Device:
 @pytest.mark.slow
 @pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
 def test_the_bits_of_the_bitstream_are_the_design(built: BuildResult, simulation_cache: Path) -> None:
-    host = device(netlist_of(built.bitstream), simulation_cache)
+    netlist = netlist_of(unpacked(built.bitstream))
+    assert netlist == netlist_of(built.routed.decode()), "the packer changes nothing"
+    host = device(netlist, simulation_cache)
     assert host.identify() == IDENTITY
     for image in ([255] * BEATS, [*range(BEATS)]):
         assert host.infer(image) == Inference((sum(image),), BEATS + 1)
-
-
-@pytest.mark.slow
-@pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
-def test_what_nextpnr_routed_is_the_design(built: BuildResult, simulation_cache: Path) -> None:
-    constraints = board_bundle(ByteAdder(BEATS), IDENTITY, HX8K_BREAKOUT)["top.pcf"].decode()
-    netlist = extract(built.routed.decode(), constraints, HX8K_BREAKOUT.device, HX8K_BREAKOUT.package)
-    host = device(netlist, simulation_cache)
-    assert host.infer([*range(BEATS)]) == Inference((sum(range(BEATS)),), BEATS + 1)
-    assert netlist == netlist_of(built.bitstream), "the packer changes nothing"
 
 
 @pytest.mark.slow
@@ -81,12 +73,12 @@ def test_one_flipped_bit_is_found(built: BuildResult, simulation_cache: Path, tm
     flipped = (tmp_path / "top.bin").read_bytes()
     assert 0 < sum((one ^ other).bit_count() for one, other in zip(flipped, built.bitstream, strict=True)) <= 17  # CRC
     with pytest.raises(ToolError, match="no-answer"):
-        device(netlist_of(flipped), simulation_cache).identify()
+        device(netlist_of(unpacked(flipped)), simulation_cache).identify()
 
 
 def with_flipped_bit(built: BuildResult) -> str:
     """Flip the entry with which the table that drives the serial line makes it idle: a function of one register."""
-    netlist = netlist_of(built.bitstream)
+    netlist = netlist_of(unpacked(built.bitstream))
     line = re.search(r"assign uart_0__tx__io = (?:\w+ \? )?n(\d+)(?: : 1'b1)?;", netlist)
     assert line, "the serial line is driven by a wire"
     database = ChipDatabase(HX8K_BREAKOUT.device)
@@ -116,22 +108,14 @@ def plan() -> Plan:
 
 
 @pytest.mark.slow
-@pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
-def test_the_netlist_with_multiplier_blocks_is_right(plan: Plan, tmp_path: Path) -> None:
+@pytest.mark.tools("yosys", "c++")
+def test_the_netlist_with_multiplier_blocks_and_a_pll_is_right(plan: Plan, tmp_path: Path) -> None:
     # yosys' own ice40_dsp breaks its sums of products, see bitkiln/hdl/ice40_dsp.py.
-    found = verify_built(plan, torch.randn(3, 8), ICEBREAKER, Level.NETLIST, 3, cache=tmp_path)
+    board = board_at(replace(ICEBREAKER, baud=6_000_000), 24)  # four cycles a bit: the fewest to simulate
+    found = verify_built(plan, torch.randn(3, 8), board, Level.NETLIST, 3, cache=tmp_path)
     assert found.is_exact, found.findings
     assert (found.images, found.level, found.findings) == (3, Level.NETLIST, "")
     assert found.rtl_latency == found.predicted_latency == dataflow_cycles(plan).latency
-
-
-@pytest.mark.slow
-@pytest.mark.tools("yosys", "c++", "nextpnr-ice40")
-def test_a_design_at_the_clock_of_the_pll_is_right(plan: Plan, tmp_path: Path) -> None:
-    board = board_at(replace(ICEBREAKER, baud=6_000_000), 24)  # four cycles a bit: the fewest to simulate
-    found = verify_built(plan, torch.randn(2, 8), board, Level.NETLIST, 2, cache=tmp_path)
-    assert found.is_exact, found.findings
-    assert found.rtl_latency == dataflow_cycles(plan).latency
 
 
 def test_a_level_that_the_family_does_not_have(plan: Plan) -> None:

@@ -72,7 +72,7 @@ def test_what_synthesis_made_of_a_memory_on_gowin(memory: Memory, expected: Mapp
 def test_random_memories_are_mapped_as_synthesis_does(board: str, cell: str, tmp_path: Path) -> None:
     pytest.importorskip("amaranth")
     rng = random.Random(7)
-    memories = [_drawn(rng) for _ in range(12)]
+    memories = [_drawn(rng) for _ in range(6)]
     counts = [_synthesised(memory, board, tmp_path / str(number)) for number, memory in enumerate(memories)]
     found = [(memory, count.get(cell, 0)) for memory, count in zip(memories, counts, strict=True)]
     assert found == [(memory, map_memory(memory, find_board(board).family).blocks) for memory in memories]
