@@ -15,6 +15,7 @@ from bitkiln.ir.ops import (
     GroupNorm,
     LayerNorm,
     LogSoftmax,
+    MaxPool2d,
     Mul,
     Op,
     Power,
@@ -138,13 +139,8 @@ def _check_dtype(at: At) -> None:
 
 def mean(at: At) -> Value:
     """Over height and width it is pooling, which hardware has."""
-    x = at.activation("self")
     _check_dtype(at)
-    dims = at.dims("dim", len(x.shape))
-    if len(x.shape) != 4 or x.shape[0] != 1 or sorted(dims) != [2, 3]:
-        return _reduce(at, dims, ReduceMean)
-    kernel = (x.shape[2], x.shape[3])
-    return at.reshape(at.emit(AvgPool2d(kernel, kernel), x.name, shape=(*x.shape[:2], 1, 1)), at.shape)
+    return _pooled(at, AvgPool2d) or _reduce(at, at.dims("dim", len(at.activation("self").shape)), ReduceMean)
 
 
 def mean_of_all(at: At) -> Value:
@@ -158,7 +154,8 @@ def total(at: At) -> Value:
 
 
 def largest(at: At) -> Value:
-    return _reduce(at, at.dims("dim", len(at.activation("self").shape)), ReduceMax)
+    """Over height and width it is pooling, as of a mean."""
+    return _pooled(at, MaxPool2d) or _reduce(at, at.dims("dim", len(at.activation("self").shape)), ReduceMax)
 
 
 def largest_along(at: At) -> tuple[Value, ...]:
@@ -188,6 +185,15 @@ def vector_norm(at: At) -> Value:
     if order not in (1, math.inf):
         raise at.unsupported(f"it is the norm of order {order}", "use the Euclidean norm, or order 1 or infinity")
     return _reduced(at, at.emit(Abs(), x.name, shape=x.shape), dims, ReduceSum if order == 1 else ReduceMax)
+
+
+def _pooled(at: At, kind: type[AvgPool2d] | type[MaxPool2d]) -> Value | None:
+    """The reduction of one image's height and width as pooling; None if it is over something else."""
+    x = at.activation("self")
+    if len(x.shape) != 4 or x.shape[0] != 1 or sorted(at.dims("dim", 4)) != [2, 3]:
+        return None
+    kernel = (x.shape[2], x.shape[3])
+    return at.reshape(at.emit(kind(kernel, kernel), x.name, shape=(*x.shape[:2], 1, 1)), at.shape)
 
 
 def _reduce(at: At, dims: tuple[int, ...], kind: _Kind) -> Value:

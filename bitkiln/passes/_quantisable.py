@@ -87,7 +87,8 @@ def _obstacle(graph: Graph, node: Node) -> tuple[str, str]:
         case op if isinstance(op, (*MOVES, Clip, Relu, Add, Concat, TopK)):
             return "", ""
         case _:
-            return f"{node.op.name} has no integer form", ""
+            hint = "say it with operations that units take (`bitkiln list ops`), or compute it on the host"
+            return f"{node.op.name} has no integer form", hint
 
 
 def pool_obstacle(graph: Graph, node: Node, op: AvgPool2d) -> tuple[str, str]:
