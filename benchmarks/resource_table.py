@@ -56,7 +56,7 @@ FREE_PINS = {
 }
 FOLDS, ROUNDS, MOST_SECONDS = 10, 30, 120
 MOST_LUT = 4500
-"""Larger designs take synthesis too long."""
+"""Larger designs, by `EXPECTED`, take synthesis too long."""
 FIRST_TEST_SEED = 200
 """Whole designs of these seeds are not fitted to: they test the fit."""
 LEAST_TIMED = 15
@@ -244,8 +244,10 @@ def is_wanted(network: str, plan: Plan, board: Board) -> bool:
     units = [stage.unit for stage in plan.stages if isinstance(stage.unit, MatrixVector)]
     if network.startswith("packed") and not any(unit.packing for unit in units):
         return False
-    used = cost.predict_resources(plan, board)
-    return used.lut < MOST_LUT and used.fits(board.resources)
+    bill = cost.plan_bill(plan, board)
+    luts = expectation(board.family, "lut") @ parts_of(bill)
+    available = board.resources
+    return bool(luts < MOST_LUT and bill.blocks <= available.bram and bill.dsp <= available.dsp)
 
 
 def bill_of(row: Row) -> Bill:
@@ -256,6 +258,11 @@ def bill_of(row: Row) -> Bill:
         (stage,) = (stage for stage in plan.stages if stage.name == name)
         return cost.stage_bill(stage, plan.stream, board)
     return cost.plan_bill(plan, board)
+
+
+def parts_of(bill: Bill) -> Matrix:
+    """The counts of a bill's parts, by `PARTS`."""
+    return np.array([bill.parts.get(part, 0.0) for part in PARTS])
 
 
 def read_table(family: Family) -> list[Row]:
@@ -335,7 +342,7 @@ def fit(family: Family) -> None:
     rows = read_table(family)
     bills = [bill_of(row) for row in rows]
     write_table(family, rows, bills)
-    features = np.array([[bill.parts.get(part, 0.0) for part in PARTS] for bill in bills])
+    features = np.array([parts_of(bill) for bill in bills])
     sets = _sets(rows)
     learned, groups = ~sets["test designs"], [row.network for row in rows if not row.is_test]
     lines, errors = [], {}
