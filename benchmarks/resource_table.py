@@ -36,6 +36,7 @@ from bitkiln.hdl.build_plan import build_plan, plan_identity
 from bitkiln.hdl.bundle import Bundle
 from bitkiln.hdl.family_tools import family_tools
 from bitkiln.hdl.random_network import RandomNetwork
+from bitkiln.hdl.renewal import template
 from bitkiln.hdl.toolchain import YOSYS
 from bitkiln.hdl.units import unit_component
 from bitkiln.ir import Plan, Stage, ToolError
@@ -178,7 +179,10 @@ def build_unit(plan: Plan, stage: Stage, board: Board) -> Resources:
 
 def build_design(plan: Plan, board: Board) -> Resources:
     """Synthesise and pack a whole design, host link included."""
-    design = board_bundle(Accelerator(plan), plan_identity(plan, board.clock_hz), board)
+    accelerator = Accelerator(plan)
+    design = board_bundle(accelerator, plan_identity(plan, board.clock_hz), board)
+    if accelerator.is_renewable and board.family is Family.ICE40:
+        design = template(design)
     return packed(design, board, family_tools(board).constraints)
 
 
@@ -286,16 +290,13 @@ def read_table(family: Family) -> list[Row]:
         ]
 
 
-def write_table(family: Family, rows: list[Row], bills: list[Bill] | None = None) -> None:
-    """Write the rows, with the bills of parts once they are made."""
+def write_table(family: Family, rows: list[Row]) -> None:
+    """Write the rows."""
     TABLES.mkdir(exist_ok=True)
     with (TABLES / f"{family.value}.csv").open("w", newline="") as stream:
-        own = list(asdict(rows[0]))
-        writer = csv.DictWriter(stream, [*own, *(part.value for part in PARTS if bills)], lineterminator="\n")
+        writer = csv.DictWriter(stream, list(asdict(rows[0])), lineterminator="\n")
         writer.writeheader()
-        for number, row in enumerate(rows):
-            parts = {part.value: f"{bills[number].parts.get(part, 0):g}" for part in PARTS} if bills else {}
-            writer.writerow(asdict(row) | parts)
+        writer.writerows(asdict(row) for row in rows)
 
 
 def fitted(features: Matrix, found: Matrix, expected: Matrix) -> Matrix:
@@ -341,7 +342,6 @@ def fit(family: Family) -> None:
     """Fit the family's table but for the test designs, write the coefficients, print the errors."""
     rows = read_table(family)
     bills = [bill_of(row) for row in rows]
-    write_table(family, rows, bills)
     features = np.array([parts_of(bill) for bill in bills])
     sets = _sets(rows)
     learned, groups = ~sets["test designs"], [row.network for row in rows if not row.is_test]

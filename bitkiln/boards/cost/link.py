@@ -31,8 +31,11 @@ class WeightSource:
         return cls(loaded, any(unit.renewable and not unit.storage.is_loaded for unit in weighted))
 
 
-def link_bill(board: Board, source: Stream, sink: Stream, weights: WeightSource) -> Bill:
-    """Return the bill of the link for these streams into and out of the accelerator."""
+def link_bill(board: Board, source: Stream, sink: Stream, weights: WeightSource, constant_bits: int = 0) -> Bill:
+    """Return the bill of the link for these streams into and out of the accelerator.
+
+    `constant_bits` of each beat of `sink` never change: they are not stored.
+    """
     bill = Bill(board)
     bill.add(Part.LINK, 1)
     if weights.is_loaded:
@@ -40,8 +43,8 @@ def link_bill(board: Board, source: Stream, sink: Stream, weights: WeightSource)
         bill.memory(Memory(_CHUNK_PLACES, 8, is_written=True))
     if weights.is_renewable:
         bill.memory(Memory(_IDENTITY_PLACES, 8, style=Style.BLOCK))
-    for stream in (source, sink):
-        bill.memory(Memory(max(stream.beats, 2), stream.beat.width, is_written=True))
+    for stream, constant in ((source, 0), (sink, constant_bits)):
+        bill.memory(Memory(max(stream.beats, 2), stream.beat.width - constant, is_written=True))
     bill.counter(_WATCHDOG_SECONDS * board.clock_hz)
     bill.add(Part.WIRE_REGISTER, 8 * (_bytes(source) - 1))
     bill.add(Part.LOGIC_REGISTER, 8 * max(_bytes(sink), _LATENCY_BYTES))

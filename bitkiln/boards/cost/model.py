@@ -18,7 +18,7 @@ from bitkiln.ir import Plan, Stage, Stream
 
 from .bill import Bill, Part
 from .link import WeightSource, link_bill
-from .units import queue, unit_bill
+from .units import constant_output_bits, queue, unit_bill
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def stage_bill(stage: Stage, streams: Mapping[str, Stream], board: Board) -> Bil
 def plan_bills(plan: Plan, board: Board) -> dict[str, Bill]:
     """Return the bill of each stage, and under "" that of the host link."""
     source, sink = plan.stream[plan.input_stream], plan.stream[plan.output_stream]
-    around = link_bill(board, source, sink, WeightSource.of(stage.unit for stage in plan.stages))
+    (last,) = (stage.unit for stage in plan.stages if plan.output_stream in stage.outputs)
+    weights = WeightSource.of(stage.unit for stage in plan.stages)
+    around = link_bill(board, source, sink, weights, constant_output_bits(last))
     queue(around, source)
     return {"": around} | {stage.name: stage_bill(stage, plan.stream, board) for stage in plan.stages}
 

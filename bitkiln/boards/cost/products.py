@@ -92,12 +92,15 @@ def _numbers(values: tuple[object, ...]) -> list[int]:
     return [distinct.index(value) for value in values]
 
 
-def varying_bits(fields: list[tuple[int, NDArray[np.int64]]], pe: int) -> int:
-    """Bits of a memory's word for `pe` rows that are not the same in every word: only those are kept."""
+def varying_bits(fields: list[tuple[int, NDArray[np.int64]]], pe: int, is_padded: bool = False) -> int:
+    """Bits of a memory's word for `pe` rows that are not the same in every word: only those are kept.
+
+    A memory that `is_padded` has words of 0 as well.
+    """
     count = 0
     for bits, values in fields:
         planes: Planes = ((values[:, None] >> np.arange(bits)) & 1).astype(bool).reshape(-1, pe * bits)
-        count += int((planes.any(0) & ~planes.all(0)).sum())
+        count += int((planes.any(0) & ~(planes.all(0) & (not is_padded))).sum())
     return count
 
 
@@ -108,7 +111,7 @@ def product_terms(bill: Bill, unit: MatrixVector, is_constant: bool) -> None:
     match unit.products:
         case Products.MULTIPLY if is_constant:
             _constant_terms(bill, unit)
-        case Products.MULTIPLY if unit.packing and dsp_blocks(bill, bits, unit.weight_bits):
+        case Products.MULTIPLY if unit.packing and bill.board.resources.dsp:
             _packed_terms(bill, unit, unit.packing)
         case Products.MULTIPLY:
             blocks = dsp_blocks(bill, bits, unit.weight_bits) if unit.multiplier is Multiplier.DSP else 0

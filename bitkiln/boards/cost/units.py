@@ -32,6 +32,7 @@ from bitkiln.ir.units import (
     WeightCode,
     Window,
     column_widths,
+    parity_of,
     spram_blocks,
 )
 
@@ -85,6 +86,14 @@ def unit_bill(unit: Unit, outputs: tuple[Stream, ...], board: Board, facts: Fact
     return bill
 
 
+def constant_output_bits(unit: Unit) -> int:
+    """Bits of an output beat that never change: the lowest of a sum of signs, whose parity is known."""
+    if not isinstance(unit, MatrixVector) or unit.thresholds or unit.shift:
+        return 0
+    sums = Accumulation.of(unit)
+    return unit.pe if sums.scale == 2 and parity_of(sums) is not None else 0
+
+
 def queue(bill: Bill, stream: Stream) -> None:
     """The queue of a stream: registers that shift, or a ring in memory."""
     width, depth = stream.beat.width, stream.depth
@@ -128,7 +137,8 @@ def _matrix_vector(bill: Bill, unit: MatrixVector, facts: Facts) -> None:
     rounds = unit.groups * unit.row_folds
     if rounds > 1 or are_memories:
         width = unit.pe * sum(bits for bits, _ in fields)
-        _constants(bill, unit, (rounds, width), width if are_memories else varying_bits(fields, unit.pe), Style.AUTO)
+        kept = width if _keeps_all(bill, unit) else varying_bits(fields, unit.pe, unit.renewable)
+        _constants(bill, unit, (rounds, width), kept, Style.AUTO)
         bill.counter(rounds)
         bill.add(Part.GATE, (rounds - 1).bit_length())
         bill.add(Part.WIRE_REGISTER, unit.pe * sum(bits for bits, _ in fields[1:]))
@@ -138,7 +148,7 @@ def _matrix_vector(bill: Bill, unit: MatrixVector, facts: Facts) -> None:
 def _weights(bill: Bill, unit: MatrixVector, words: int, facts: Facts) -> None:
     width = unit.pe * unit.simd * unit.stored_bits
     kept = unit.pe * unit.simd * facts.varying_bits
-    if unit.renewable or unit.storage.is_loaded:
+    if _keeps_all(bill, unit):
         kept = width
     elif words <= _EXACT_WORDS:
         kept = varying_weight_bits(unit, words)
@@ -151,6 +161,11 @@ def _weights(bill: Bill, unit: MatrixVector, words: int, facts: Facts) -> None:
     bill.counter(words)
     is_decoded = unit.weight_code is WeightCode.CODEBOOK
     bill.add(Part.WIRE_REGISTER, unit.pe * unit.simd * (unit.weight_bits if is_decoded else unit.stored_bits))
+
+
+def _keeps_all(bill: Bill, unit: MatrixVector) -> bool:
+    """Whether bits that are the same in all words are stored, too: those that others may take the place of."""
+    return unit.storage.is_loaded or (unit.renewable and bill.family is Family.ICE40)
 
 
 def _constants(bill: Bill, unit: MatrixVector, size: tuple[int, int], kept: int, style: Style) -> None:
@@ -307,6 +322,8 @@ def varying_weight_bits(unit: MatrixVector, words: int) -> int:
     bits = unit.stored_bits
     folded = stored.reshape(unit.groups * unit.row_folds, unit.pe, unit.column_folds, unit.simd)
     words_first = folded.transpose(0, 2, 1, 3).reshape(words, -1)
+    if unit.renewable and words % RENEWABLE_WORDS:
+        words_first = np.vstack([words_first, np.zeros_like(words_first[:1])])
     changes = np.bitwise_and.reduce(words_first, axis=0) ^ np.bitwise_or.reduce(words_first, axis=0)
     return int(np.bitwise_count(changes & ((1 << bits) - 1)).sum())
 

@@ -70,7 +70,8 @@ class AddStreamsRtl(UnitComponent):
             strict=True,
         )
         results: list[Value] = [
-            registered(m, (a << unit.shifts[0]) + (b << unit.shifts[1]), f"sum_{n}") for n, (a, b) in enumerate(pairs)
+            registered(m, a.shift_left(unit.shifts[0]) + b.shift_left(unit.shifts[1]), f"sum_{n}")
+            for n, (a, b) in enumerate(pairs)
         ]
         if unit.rescale:
             results = [rescaled(m, result, unit.rescale, f"lane{n}") for n, result in enumerate(results)]
