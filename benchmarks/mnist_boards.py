@@ -133,12 +133,17 @@ def test_samples(data: Dataset) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.test_x), torch.from_numpy(data.test_y)
 
 
-def trained(project: Project, data: Dataset, work: Path) -> Graph:
-    """Return the integer graph that the project's passes make; from the work folder if they made it before."""
+def graph_file(project: Project, work: Path) -> Path:
+    """Return where the integer graph that the project's passes make is kept."""
     source = Path(project.reference.partition(":")[0]).read_bytes()
     weights = project.weights.read_bytes() if project.weights else b""
     identity = (repr((project.model, project.passes)).encode(), source, weights)
-    file = work / f"{project.name}-{hashlib.sha256(b'|'.join(identity)).hexdigest()[:12]}.graph"
+    return work / f"{project.name}-{hashlib.sha256(b'|'.join(identity)).hexdigest()[:12]}.graph"
+
+
+def trained(project: Project, data: Dataset, work: Path) -> Graph:
+    """Return the integer graph that the project's passes make; from the work folder if they made it before."""
+    file = graph_file(project, work)
     if file.is_file():
         return load_graph(file)
     start = time.process_time()

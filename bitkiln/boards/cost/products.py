@@ -73,13 +73,18 @@ def signed_digits(value: int) -> int:
 def row_fields(unit: MatrixVector, sums: Accumulation) -> list[tuple[int, NDArray[np.int64]]]:
     """Bits and values, one a row, of the constants that a row needs at its end; the accumulator's start comes first."""
     fields = [(sums.bits, sums.start)]
-    if sums.scale == 2 and unit.thresholds is None and parity_of(sums) is None:
+    if unit.thresholds is None and has_own_parities(unit, sums):
         fields.append((1, sums.parity))
     choice = ending_choices(unit.thresholds) if unit.thresholds else _numbers(unit.shift)
     bits = int(max(choice, default=0)).bit_length()
     if bits:
         fields.append((bits, np.array(choice)))
     return fields + [(sums.bits, column) for column in sums.rest.T]
+
+
+def has_own_parities(unit: MatrixVector, sums: Accumulation) -> bool:
+    """Whether the lowest bit of a sum of signs is one of the constants of a row, not the same in all."""
+    return sums.scale == 2 and (unit.renewable or parity_of(sums) is None)
 
 
 def ending_choices(thresholds: Thresholds) -> list[int]:

@@ -32,7 +32,6 @@ from bitkiln.ir.units import (
     WeightCode,
     Window,
     column_widths,
-    parity_of,
     spram_blocks,
 )
 
@@ -43,6 +42,7 @@ from .products import (
     comparison,
     dsp_blocks,
     ending_choices,
+    has_own_parities,
     product_terms,
     rescale,
     row_ending,
@@ -91,7 +91,7 @@ def constant_output_bits(unit: Unit) -> int:
     if not isinstance(unit, MatrixVector) or unit.thresholds or unit.shift:
         return 0
     sums = Accumulation.of(unit)
-    return unit.pe if sums.scale == 2 and parity_of(sums) is not None else 0
+    return unit.pe if sums.scale == 2 and not has_own_parities(unit, sums) else 0
 
 
 def queue(bill: Bill, stream: Stream) -> None:
