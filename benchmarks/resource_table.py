@@ -60,7 +60,7 @@ MOST_LUT = 4500
 """Larger designs, by `EXPECTED`, take synthesis too long."""
 FIRST_TEST_SEED = 200
 """Whole designs of these seeds are not fitted to: they test the fit."""
-LEAST_TIMED = 15
+LEAST_TIMED = 12
 """With fewer designs than that, nothing is said of the clock."""
 
 _USED = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*\d+\s+\d+%", re.MULTILINE)
@@ -98,9 +98,9 @@ EXPECTED = {
     Part.LINK: (500.0, 350.0),
     Part.LOADER: (100.0, 60.0),
 }
-EXPECTED_NS = {"longest": 0.2, "multiplied": 0.2, "size": 0.5, "has_blocks": 1.0, "has_dsp": 1.0}
+EXPECTED_NS = {"base": 4.0, "longest": 0.1, "multiplied": 0.1, "size": 0.5, "has_blocks": 0.5, "has_dsp": 0.5}
 STRENGTH = 8.0
-"""How much an expected coefficient weighs: as so many rows of which its part were a typical share."""
+"""How much an expected coefficient weighs, against rows in which its part has the share that it has on average."""
 
 Matrix = NDArray[np.float64]
 
@@ -304,7 +304,8 @@ def fitted(features: Matrix, found: Matrix, expected: Matrix) -> Matrix:
     scale = 1 / (found + 20)
     weights = np.ones(len(found))
     result = expected
-    spread = np.sqrt(((scale[:, None] * features) ** 2).mean(0)) + 1e-6
+    shares = (scale[:, None] * features) ** 2
+    spread = np.sqrt(shares.sum(0) / np.maximum((shares > 0).sum(0), 1)) + 1e-6
     prior = STRENGTH * np.diag(spread)
     for _ in range(ROUNDS):
         rows = np.vstack([(scale * weights)[:, None] * features, prior])
@@ -361,7 +362,7 @@ def fit(family: Family) -> None:
             if chosen.any():
                 print(f"{family.value} {name} of {chosen.sum()} {what}: {summary(errors[name][chosen])}")
     _print_counts(family, rows, bills, sets)
-    whole = errors["lut"][sets["test designs"]]
+    whole = errors["lut"][~sets["units"]]
     head = [
         f"# By `python benchmarks/resource_table.py fit {family.value}`, from the table beside this file.",
         f"lut_error_median = {np.median(whole):.4f}",
@@ -403,14 +404,13 @@ def fit_clock(family: Family, built: list[tuple[Row, Bill]], lines: list[str]) -
     found = [
         cost.clock_features(bill, find_board(row.board), lut) for (row, bill), lut in zip(built, luts, strict=True)
     ]
-    names = sorted({name for one in found for name in one})
-    features = np.array([[one.get(name, 0.0) for name in names] for one in found])
+    features = np.array([[one[name] for name in EXPECTED_NS] for one in found])
     periods = np.array([1000 / row.fmax_mhz for row, _ in built])
-    expected = np.array([EXPECTED_NS.get(name, 8.0) for name in names])
+    expected = np.array(list(EXPECTED_NS.values()))
     error = np.abs(held_out(features, periods, expected, [row.network for row, _ in built]) / periods - 1)
     print(f"{family.value} Fmax of {len(built)} designs, held out: {summary(error)}")
     coefficients = fitted(features, periods, expected)
-    return ["[period_ns]", *(f"{name} = {value:.4f}" for name, value in zip(names, coefficients, strict=True))]
+    return ["[period_ns]", *(f"{name} = {value:.4f}" for name, value in zip(EXPECTED_NS, coefficients, strict=True))]
 
 
 def main() -> None:
