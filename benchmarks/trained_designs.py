@@ -2,8 +2,8 @@
 
     python benchmarks/trained_designs.py --work FOLDER
 
-trained_designs.csv holds what `benchmarks/mnist_boards.py --work FOLDER` printed after place and route; FOLDER keeps the
-networks that it trained. Nothing is built.
+trained_designs.csv holds what `benchmarks/mnist_boards.py --work FOLDER` printed after place and route; FOLDER keeps
+the networks that it trained. Nothing is built.
 """
 
 from __future__ import annotations

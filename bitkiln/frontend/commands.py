@@ -288,7 +288,8 @@ def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
         (kind.value, prediction.used[kind] if prediction else "", built.used[kind], count)
         for kind, count in built.available
     ]
-    clock = f"Fmax {built.fmax_mhz:.1f} MHz, the clock is {built.clock_mhz:g} MHz: {rate:,.0f} images/s"
+    guess = f" (predicted {prediction.fmax_mhz:.1f})" if prediction and prediction.fmax_mhz else ""
+    clock = f"Fmax {built.fmax_mhz:.1f} MHz{guess}, the clock is {built.clock_mhz:g} MHz: {rate:,.0f} images/s"
     caveat = [built.caveat] if built.caveat else []
     terminal.result(plain, table("", ("resource", "predicted", "used", "available"), rows), clock, *caveat, str(file))
     return 0

@@ -113,8 +113,8 @@ def predict_resources(plan: Plan, board: Board) -> Resources:
 
 
 _SLOWNESS = {"lp8k": 1.5, "up5k": 2.4}
-"""How many times longer paths take than on the family's fastest device: lp8k by icestorm's timings_lp8k.txt, up5k as the
-builds in the table show it. Other speed grades of ECP5 are taken for the slowest, 6.
+"""How many times longer paths take than on the fastest device of the family: lp8k by icestorm's timings_lp8k.txt, up5k
+as the builds in the table show it. Other speed grades of ECP5 are taken for the slowest, 6.
 """
 
 
