@@ -69,6 +69,7 @@ _UNIT_FEATURES: dict[str, UnitTest] = {
     ),
     "matrix_vector: groups": _matrix(lambda unit: unit.groups > 1 and unit.rows > 1),
     "matrix_vector: depthwise": _matrix(lambda unit: unit.groups > 1 and unit.rows == 1),
+    "matrix_vector: channels at a time": _matrix(lambda unit: unit.lanewise),
     "matrix_vector: several vectors": _matrix(lambda unit: unit.vectors > 1),
     "matrix_vector: folded rows and columns": _matrix(lambda unit: unit.row_folds > 1 and unit.column_folds > 1),
     "matrix_vector: all at once": _matrix(lambda unit: unit.row_folds == unit.column_folds == 1),

@@ -73,13 +73,16 @@ def cannot_pack(layer: ProductLayer, block: DspBlock | None) -> ToolError:
     """Say why the products of a layer cannot be packed, as the user wishes."""
     where = f"{block.value} bits" if block else "a board that is not known"
     why = f"no two products of {layer.weight_bits} by {layer.operand.bits} bits fit a multiplier block of {where}"
-    why = "the products of a sparse layer have different inputs" if layer.is_sparse else why
+    if layer.is_sparse or layer.is_depthwise:
+        why = f"the products of a {'sparse' if layer.is_sparse else 'depthwise'} layer have different inputs"
     message = f"{layer.place.name} cannot be packed: {why}"
     return fail("bad-folding", message, layer.place.loc, 'multiplier = "dsp" or "lut", or fewer bits')
 
 
 def packings(layer: ProductLayer, block: DspBlock | None) -> tuple[Packing, ...]:
     match block:
+        case DspBlock.MULT18 if layer.is_depthwise:
+            return ()
         case DspBlock.MULT18:
             codes = int(layer.weights.min()), int(layer.weights.max())
             if layer.renewable:
@@ -94,7 +97,7 @@ def packings(layer: ProductLayer, block: DspBlock | None) -> tuple[Packing, ...]
 
 def _packed(layer: ProductLayer, folding: Folding, packing: Packing) -> Making:
     if not packing.is_shared:
-        return Making(Multiplier.PACKED, packing, -(-folding.pe * folding.simd // packing.products), 0)
+        return Making(Multiplier.PACKED, packing, -(-layer.multipliers(folding) // packing.products), 0)
     blocks = -(-folding.pe // packing.products) * folding.simd
     return Making(Multiplier.PACKED, packing, blocks, blocks * block_luts(packing, layer.weight_bits))
 

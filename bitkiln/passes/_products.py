@@ -15,7 +15,7 @@ from bitkiln.ir.ops import Conv2d, MultiThreshold, Requantise
 from bitkiln.ir.units import MatrixVector, Multiplier, Packing, Storage, Thresholds, Unit, WeightCode
 
 from ._comparison import reordered
-from ._layers import Folding, Format, Geometry, Layer, Place, divisors
+from ._layers import Folding, Format, Geometry, Layer, Place, divisors, lanes_foldings
 from ._orders import Order
 from ._sparse import MOST_ELEMENTS, SparseCost, pays_sparse, sparse_unit
 
@@ -49,11 +49,23 @@ class Comparison:
     output: Format
 
 
+@dataclass(frozen=True)
+class _Folded:
+    """What a folding makes of the groups of a layer; the names are those of `MatrixVector`."""
+
+    groups: int
+    rows: int
+    pe: int
+    simd: int
+    lanewise: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class ProductLayer(Layer):
     """`weights` [groups * rows, columns] and `bias` [groups * rows] in stream order; the bias has the roundings.
 
-    `simd_base` is the run of elements that arrive together and that `simd` must divide. `storage` and `multiplier` are
+    `simd_base` is the run of elements that arrive together and that `simd` must divide. Depthwise layers (a row and a
+    channel each group) take PE channels at a time, one element of each. `storage` and `multiplier` are
     what the user asked for, or None; `packing` comes with packed products.
     """
 
@@ -108,10 +120,23 @@ class ProductLayer(Layer):
         """True where other weights, or those of the host, may take the place of these."""
         return self.renewable or (self.storage is not None and self.storage.is_loaded)
 
+    @property
+    def is_depthwise(self) -> bool:
+        return self.groups > 1 and self.rows == self.simd_base == 1
+
+    def _folded(self, folding: Folding) -> _Folded:
+        if self.is_depthwise and folding.pe > 1:
+            return _Folded(self.groups // folding.pe, folding.pe, folding.pe, 1, lanewise=True)
+        return _Folded(self.groups, self.rows, folding.pe, folding.simd)
+
+    def _words(self, folding: Folding) -> int:
+        """Steps of a vector if all weights are multiplied, which is also how many words they are."""
+        folded = self._folded(folding)
+        return folded.groups * (folded.rows // folded.pe) * (self.columns // folded.simd)
+
     def is_unrolled(self, folding: Folding) -> bool:
         """True if each weight is a constant in logic, as in `MatrixVector.is_unrolled`."""
-        is_whole = self.groups == 1 and (folding.pe, folding.simd) == (self.rows, self.columns)
-        return is_whole and not (self._stays_dense or self.is_sparse)
+        return self._words(folding) == 1 and not (self._stays_dense or self.is_sparse)
 
     @cached_property
     def _codes(self) -> int:
@@ -123,6 +148,8 @@ class ProductLayer(Layer):
         return SparseCost(self.weights)
 
     def foldings(self) -> tuple[Folding, ...]:
+        if self.is_depthwise:
+            return lanes_foldings(self.groups)
         pes = [pe for pe in divisors(self.rows) if pe <= MOST_ELEMENTS or not self.is_sparse]
         return tuple(Folding(pe, simd) for pe in pes for simd in divisors(self.simd_base))
 
@@ -130,27 +157,28 @@ class ProductLayer(Layer):
         window = self.geometry.interval(folding.simd) if self.geometry else 0
         if self.is_sparse:
             return max(self.vectors * self._sparse_cost.cycles(folding.pe), window)
-        products = self.vectors * self.groups * (self.rows // folding.pe) * (self.columns // folding.simd)
-        return max(products, window)
+        return max(self.vectors * self._words(folding), window)
 
     def multipliers(self, folding: Folding) -> int:
         """Products of signs count by the LUTs that they take, a fraction of a multiplier's."""
         if self.is_sparse:
             return folding.pe
-        products = folding.pe * folding.simd
+        folded = self._folded(folding)
+        products = folded.pe * folded.simd
         if self.is_multiplied:
             return products
         is_count = self.operand.bipolar and self.weight_code in (WeightCode.BIPOLAR, WeightCode.TERNARY)
         return -(-products // (COUNTS_A_MULTIPLIER if is_count else SIGNS_A_MULTIPLIER))
 
     def units(self, folding: Folding) -> tuple[tuple[str, Unit], ...]:
+        folded = self._folded(folding)
         dense = MatrixVector(
             vectors=self.vectors,
-            groups=self.groups,
-            rows=self.rows,
+            groups=folded.groups,
+            rows=folded.rows,
             columns=self.columns,
-            pe=folding.pe,
-            simd=folding.simd,
+            pe=folded.pe,
+            simd=folded.simd,
             input_bits=self.operand.bits,
             input_signed=self.operand.signed,
             weight_bits=self.weight_bits,
@@ -171,12 +199,13 @@ class ProductLayer(Layer):
             renewable=self.renewable and not self.is_sparse,
             banks=self.banks if self.stored_in(folding).is_loaded else 1,
             packing=self.packing,
+            lanewise=folded.lanewise,
         )
         product = sparse_unit(dense, self.skip_zeros) if self.is_sparse else dense
         if self.geometry is None:
             return (("", product),)
         pad_code = self.operand.lo if self.operand.bipolar else 0
-        return ((".window", self.geometry.window(folding.simd, self.groups, self.input, pad_code)), ("", product))
+        return ((".window", self.geometry.window(folding.simd, folded.groups, self.input, pad_code)), ("", product))
 
     def _stored_code(self, folding: Folding) -> WeightCode:
         """Integers that are few distinct codes are stored as indices, if a memory gets smaller by that."""
@@ -191,8 +220,7 @@ class ProductLayer(Layer):
         """Block RAM pays from some words and bits on; below that its blocks would stay nearly empty."""
         if self.storage or self.renewable:
             return self.storage or Storage.BLOCK
-        words = self.weights.size // (folding.pe * folding.simd)
-        is_small = words < MIN_BLOCK_WORDS or self.weights.size * self.weight_bits < MIN_BLOCK_BITS
+        is_small = self._words(folding) < MIN_BLOCK_WORDS or self.weights.size * self.weight_bits < MIN_BLOCK_BITS
         return Storage.LUT if is_small else Storage.BLOCK
 
 

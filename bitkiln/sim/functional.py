@@ -98,11 +98,13 @@ def _moved(unit: Unit, inputs: list[Codes]) -> list[Codes]:
 
 
 def _matrix_vector(unit: MatrixVector, x: Codes) -> Codes:
-    vectors = x.reshape(len(x), unit.vectors, unit.groups, unit.columns)
+    lanes = unit.rows if unit.lanewise else 1
+    vectors = x.reshape(len(x), unit.vectors, unit.groups, unit.columns, lanes)
     weights = unit.weights.reshape(unit.groups, unit.rows, unit.columns)
     # Exact in float64, whose products run in BLAS, while the accumulator stays below 2**53.
     carrier = np.float64 if unit.accumulator_bits < 53 else np.int64
-    products = np.einsum("nvgc,grc->nvgr", vectors.astype(carrier), weights.astype(carrier), optimize=True)
+    indices = "nvgcr,grc->nvgr" if unit.lanewise else "nvgcl,grc->nvgr"
+    products = np.einsum(indices, vectors.astype(carrier), weights.astype(carrier), optimize=True)
     total = products.astype(np.int64).reshape(len(x), unit.vectors, -1) + unit.bias
     _check_fits(total, Beat(1, unit.accumulator_bits, True).code_range, "accumulator")
     if unit.thresholds:

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitkiln.ir import Builder, Graph, Int, Plan, TensorType, from_plain
+from bitkiln.ir import Builder, Graph, Int, Plan, TensorType, ToolError, from_plain
 from bitkiln.ir.ops import Add, Conv2d, Linear, Relu, Requantise, Reshape, SumPool2d
-from bitkiln.ir.units import MatrixVector, Multiplier, Pool, Storage, Unit, Window
+from bitkiln.ir.units import DspBlock, MatrixVector, Multiplier, Pool, Storage, Unit, Window
 from bitkiln.passes._folding import fold
 from bitkiln.passes._layers import Folding
 from bitkiln.passes._lowering import Lowered, lower
@@ -127,11 +127,13 @@ class TestStructure:
 
 
 class TestGeometry:
-    def conv(self, op: Conv2d, channels: int = 4, filters: int = 4, size: tuple[int, int] = (3, 3)) -> Plan:
+    def conv(
+        self, op: Conv2d, channels: int = 4, filters: int = 4, size: tuple[int, int] = (3, 3), pe: int | None = None
+    ) -> Plan:
         layers = Layers(Builder("conv"))
         x = layers.build.input("x", TensorType((1, channels, 6, 5), CODES))
         y = layers.product(x, op, "conv", (filters, channels // op.groups, *size))
-        return schedule(layers.build.graph((y,)), PlanOptions())
+        return schedule(layers.build.graph((y,)), PlanOptions(layers=(LayerFolding("conv", pe=pe),)))
 
     def test_point_convolution_needs_no_window(self) -> None:
         assert [stage.name for stage in self.conv(Conv2d(), size=(1, 1)).stages] == ["conv"]
@@ -143,10 +145,25 @@ class TestGeometry:
         assert window(plan, "conv.window").buffer_rows == 3
 
     def test_depthwise_convolution(self) -> None:
-        plan = self.conv(Conv2d(groups=4))
+        plan = self.conv(Conv2d(groups=4), pe=1)
         found = product(plan, "conv")
         assert (found.vectors, found.groups, found.rows, found.columns) == (12, 4, 1, 9)
         assert (window(plan, "conv.window").groups, window(plan, "conv.window").lanes) == (4, 1)
+
+    def test_a_depthwise_convolution_takes_channels_at_a_time(self) -> None:
+        plan = self.conv(Conv2d(groups=4), pe=2)
+        found = product(plan, "conv")
+        assert (found.groups, found.rows, found.pe, found.simd, found.lanewise) == (2, 2, 2, 1, True)
+        assert (found.steps, found.multipliers, found.inputs[0].lanes) == (12 * 2 * 9, 2, 2)
+        assert (window(plan, "conv.window").groups, window(plan, "conv.window").lanes) == (2, 2)
+
+    def test_depthwise_products_share_no_input_and_so_no_block(self) -> None:
+        layers = Layers(Builder("conv"))
+        x = layers.build.input("x", TensorType((1, 4, 6, 5), CODES))
+        y = layers.product(x, Conv2d(groups=4), "conv", (4, 1, 3, 3))
+        wish = LayerFolding("conv", pe=4, multiplier=Multiplier.PACKED)
+        with pytest.raises(ToolError, match="the products of a depthwise layer have different inputs"):
+            schedule(layers.build.graph((y,)), PlanOptions(dsp_block=DspBlock.MULT18, layers=(wish,)))
 
     def test_an_axis_with_one_position_has_stride_1(self) -> None:
         plan = self.conv(Conv2d((3, 2)), size=(6, 3))

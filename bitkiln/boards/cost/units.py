@@ -112,7 +112,7 @@ def queue(bill: Bill, stream: Stream) -> None:
 def _matrix_vector(bill: Bill, unit: MatrixVector, facts: Facts) -> None:
     sums = facts.sums
     words = unit.groups * unit.row_folds * unit.column_folds
-    beat = unit.simd * unit.input_bits
+    beat = unit.inputs[0].width
     is_replayed = unit.row_folds > 1 and unit.column_folds > 1
     bill.counter(unit.column_folds)
     bill.counter(unit.row_folds)

@@ -46,7 +46,7 @@ def matrix_vector(unit: MatrixVector, ports: Ports) -> Kernel:
             "row_entry": row,
             "start_condition": "if (column == 0) " if unit.column_folds > 1 else "",
             "end_condition": f"if (column == {unit.column_folds - 1}) " if unit.column_folds > 1 else "",
-            "term": _term(unit, name),
+            "term": [line.replace("lane[s]", "lane[p]") if unit.lanewise else line for line in _term(unit, name)],
             "result_row": f", {row}" if result_constants else "",
         },
     )
@@ -105,9 +105,10 @@ def sparse_matrix_vector(unit: SparseMatrixVector, ports: Ports) -> Kernel:
 def _summary(unit: MatrixVector) -> tuple[str, ...]:
     times = f"{unit.vectors:,} x " if unit.vectors > 1 else ""
     groups = f"{unit.groups} groups of " if unit.groups > 1 else ""
+    vector = "each row by a vector of its own" if unit.lanewise else "by vector"
     kind = f"{unit.weight_code.value} weights of {count(unit.weight_bits, 'bit')}"
     return (
-        f"{times}{groups}[{unit.rows} x {unit.columns}] by vector, {kind};",
+        f"{times}{groups}[{unit.rows} x {unit.columns}] {vector}, {kind};",
         f"{count(unit.pe, 'row')} and {count(unit.simd, 'column')} at a time: {count(unit.steps, 'cycle')} an image",
     )
 

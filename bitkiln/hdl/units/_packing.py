@@ -92,7 +92,7 @@ def dual_products(m: Module, unit: MatrixVector, x: Sequence[Value], weights: Se
     for first in range(0, len(weights), 2):
         pair = range(first, min(first + 2, len(weights)))
         a = packed([weights[n] for n in pair], HALF_BITS)
-        b = packed([x[n % unit.simd] for n in pair], HALF_BITS)
+        b = packed([x[n if unit.lanewise else n % unit.simd] for n in pair], HALF_BITS)
         o = Signal(2 * 2 * HALF_BITS, name=f"dual_{first}")
         m.submodules[f"dual_{first}"] = _mac16(a, b, o, unit.input_signed)
         products += [o[: 2 * HALF_BITS].as_signed(), o[2 * HALF_BITS :].as_signed()][: len(pair)]

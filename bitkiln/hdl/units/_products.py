@@ -32,13 +32,14 @@ def summed_products(
         weights = [registered(m, weight, f"weight_{n}") for n, weight in enumerate(weights)]
     sums = []
     for p, row in enumerate(_rows(unit, weights)):
+        own = [x[p]] if unit.lanewise else x
         if unit.products is Products.COUNT:
-            pairs = [_pair(unit, value, weight) for value, weight in zip(x, row, strict=True)]
+            pairs = [_pair(unit, value, weight) for value, weight in zip(own, row, strict=True)]
             sums.append(counted(m, pairs, target, f"count_{p}", is_constant=unit.is_unrolled))
             continue
-        made = [_term(unit, value, weight) for value, weight in zip(x, row, strict=True)]
+        made = [_term(unit, value, weight) for value, weight in zip(own, row, strict=True)]
         if unit.is_shift_add:
-            made = [constant_product(value, int(code)) for value, code in zip(x, unit.weights[p], strict=True)]
+            made = [constant_product(value, int(code)) for value, code in zip(own, unit.weights[p], strict=True)]
         terms = [registered(m, term, f"product_{p}_{s}") for s, term in enumerate(made)]
         sums.append(tree(m, terms, unit.tree_stages, f"tree_{p}"))
     return sums

@@ -90,6 +90,9 @@ class MatrixVector(Unit):
     arrive in the first row fold and are replayed from a buffer in the others. The first product of a row meets the
     bias.
 
+    With `lanewise` each row has a vector of its own (a depthwise convolution's channel): beats bring one element of
+    every row's, and the PE rows of a group take a lane each.
+
     With `renewable` weights and row constants are memories, however small, and no width but `accumulator_bits` depends
     on their values: others may take their place. `banks` is how many sets a memory that the host fills has room for.
     """
@@ -121,12 +124,15 @@ class MatrixVector(Unit):
     renewable: bool = False
     banks: int = 1
     packing: Packing | None = None
+    lanewise: bool = False
 
     def __post_init__(self) -> None:
         assert not (self.renewable and self.weight_code is WeightCode.CODEBOOK), "a table is logic"
         assert self.banks == 1 or (self.banks == 2 and self.storage.is_loaded), "the host fills the second bank"
         assert not (self.shift and self.thresholds), "one ending"
         assert (self.multiplier is Multiplier.PACKED) == (self.packing is not None), "packed products say how"
+        assert not self.lanewise or (self.pe, self.simd) == (self.rows, 1), "a lane for each row"
+        assert not (self.lanewise and self.packing and self.packing.is_shared), "a shared block has one input"
         assert not (self.input_bipolar and self.weight_code is WeightCode.POWER), "signs select integers"
         for name, size, fold in (("pe", self.rows, self.pe), ("simd", self.columns, self.simd)):
             if fold < 1 or size % fold:
@@ -227,7 +233,7 @@ class MatrixVector(Unit):
 
     @property
     def inputs(self) -> tuple[Beat, ...]:
-        return (Beat(self.simd, self.input_bits, self.input_signed, self.input_bipolar),)
+        return (Beat(self.pe if self.lanewise else self.simd, self.input_bits, self.input_signed, self.input_bipolar),)
 
     @property
     def outputs(self) -> tuple[Beat, ...]:
