@@ -90,7 +90,7 @@ DESIGNS = {
     "lenet5-sparse": Design("hardware/lenet5_sparse.toml", "ulx3s-85f"),
     "residual": Design("hardware/residual.toml", "ulx3s-85f"),
     "residual-icebreaker": Design("hardware/residual.toml", "icebreaker", 8),
-    "mobile": Design("hardware/mobile.toml", "ulx3s-85f"),
+    "mobile": Design("hardware/mobile.toml", "ulx3s-85f", 64),
     "mobile-icebreaker": Design("hardware/mobile.toml", "icebreaker", 8),
 }
 
