@@ -67,8 +67,9 @@ PAGES = (
                 "latency",
             ),
         ),
-        "`row_folds` is `rows / pe`, `column_folds` is `columns / simd`. `tree_stages` is ⌈log2 simd⌉, of a count of "
-        "ones ⌈log2 ⌈simd / 3⌉⌉; `packing_stages` is 0 without a shared operand, else 1, or 2 where products overlap; "
+        "`row_folds` is `rows / pe`, `column_folds` is `columns / simd`. `tree_stages` is ⌈log2 n⌉, of a count of "
+        "ones ⌈log2 ⌈n / 3⌉⌉, where n is `simd`, or of constants the most of a row that are not 0; "
+        "`packing_stages` is 0 without a shared operand, else 1, or 2 where products overlap; "
         "`ending_stages` is 2 with requantisation or several thresholds, else 0. With `lanewise` (depthwise "
         "convolutions) a beat brings PE channels, each PE takes its own, and SIMD is 1.",
     ),

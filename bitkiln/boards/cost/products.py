@@ -177,9 +177,9 @@ def _constant_terms(bill: Bill, unit: MatrixVector) -> None:
 def adder_tree(bill: Bill, unit: MatrixVector) -> None:
     """One sum of the products of each row, with a register rank a level."""
     if unit.products is Products.COUNT:
-        _count_tree(bill, unit.simd, unit.pe)
+        _count_tree(bill, unit.summands, unit.pe)
         return
-    bits, terms = _term_bits(unit), unit.simd
+    bits, terms = _term_bits(unit), unit.summands
     for _ in range(unit.tree_stages):
         bits += 1
         bill.adders(unit.pe * (terms // 2), bits)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 
-from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode
+from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode, count_stages
 
-from ._count import Pair, counted
+from ._carry_chain import Pair
+from ._count import Counter
 from ._packing import dual_products, shared_sums
 from ._parts import registered, tree
 from ._target import Target
@@ -30,19 +32,37 @@ def summed_products(
         return shared_sums(m, unit, x, weights)
     if not unit.is_unrolled:
         weights = [registered(m, weight, f"weight_{n}") for n, weight in enumerate(weights)]
+    if unit.products is Products.COUNT:
+        return _counts(m, unit, x, weights, target)
     sums = []
     for p, row in enumerate(_rows(unit, weights)):
         own = [x[p]] if unit.lanewise else x
-        if unit.products is Products.COUNT:
-            pairs = [_pair(unit, value, weight) for value, weight in zip(own, row, strict=True)]
-            sums.append(counted(m, pairs, target, f"count_{p}", is_constant=unit.is_unrolled))
-            continue
         made = [_term(unit, value, weight) for value, weight in zip(own, row, strict=True)]
         if unit.is_shift_add:
             made = [constant_product(value, int(code)) for value, code in zip(own, unit.weights[p], strict=True)]
-        terms = [registered(m, term, f"product_{p}_{s}") for s, term in enumerate(made)]
-        sums.append(tree(m, terms, unit.tree_stages, f"tree_{p}"))
+        terms = [registered(m, made[s], f"product_{p}_{s}") for s in _summands(unit, p)]
+        sums.append(tree(m, terms or [Const(0, 1)], unit.tree_stages, f"tree_{p}"))
     return sums
+
+
+def _summands(unit: MatrixVector, row: int) -> list[int]:
+    """The lanes of a PE row that are added up: not those of constants that are 0."""
+    return np.flatnonzero(unit.weights[row]).tolist() if unit.is_unrolled else list(range(unit.simd))
+
+
+def _counts(m: Module, unit: MatrixVector, x: Sequence[Value], weights: Sequence[Value], target: Target) -> list[Value]:
+    """Each row's count of bipolar products that are 1."""
+    counter = Counter(m, target, is_constant=unit.is_unrolled)
+    signs = [{code: Pair(value[0], Const(code < 0, 1)) for code in (-1, 1)} for value in x]
+    counts = []
+    for p, row in enumerate(_rows(unit, weights)):
+        lanes = [p] if unit.lanewise else list(range(len(x)))
+        if unit.is_unrolled:
+            pairs = [signs[lanes[s]][int(unit.weights[p, s])] for s in _summands(unit, p)]
+        else:
+            pairs = [_pair(unit, x[lane], weight) for lane, weight in zip(lanes, row, strict=True)]
+        counts.append(counter.counted(pairs, count_stages(unit.summands), f"count_{p}"))
+    return counts
 
 
 def _rows(unit: MatrixVector, lanes: Sequence[Value]) -> list[Sequence[Value]]:
@@ -67,8 +87,8 @@ def _term(unit: MatrixVector, x: Value, weight: Value) -> Value:
 def _pair(unit: MatrixVector, x: Value, weight: Value) -> Pair:
     """Two bits that differ where bipolar input and weight agree; a ternary weight has its sign above its mask."""
     if unit.weight_code is WeightCode.TERNARY:
-        return (x[0] ^ weight[1]) & weight[0], Const(0, 1)
-    return x[0], weight[0]
+        return Pair((x[0] ^ weight[1]) & weight[0])
+    return Pair(x[0], weight[0])
 
 
 def _signed(x: Value, weight: Value, is_ternary: bool) -> Value:

@@ -160,7 +160,7 @@ class MatrixVector(Unit):
 
     @property
     def is_shift_add(self) -> bool:
-        """True if products of constants are sums of shifted inputs: weights of 0 cost nothing."""
+        """True if products of constants are sums of shifted inputs."""
         return self.is_unrolled and self.multiplier is Multiplier.LUT and self.products is Products.MULTIPLY
 
     @property
@@ -203,8 +203,15 @@ class MatrixVector(Unit):
 
     @property
     def tree_stages(self) -> int:
-        """Pipeline stages of the adder tree over the SIMD products, behind the products' own."""
-        return count_stages(self.simd) - 1 if self.products is Products.COUNT else (self.simd - 1).bit_length()
+        """Pipeline stages of the adder tree over the products of a step, behind the products' own."""
+        return count_stages(self.summands) - 1 if self.products is Products.COUNT else (self.summands - 1).bit_length()
+
+    @cached_property
+    def summands(self) -> int:
+        """The most products that a row adds up in a step: constants of 0 are none."""
+        if not self.is_unrolled or self.packing:
+            return self.simd
+        return max(1, int(np.count_nonzero(self.weights, axis=1).max()))
 
     @property
     def term_stages(self) -> int:

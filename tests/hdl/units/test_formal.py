@@ -17,7 +17,8 @@ from amaranth.hdl import Cat, Const, Elaboratable, Module, Signal, Value
 
 from bitkiln.hdl.harness import cxxrtl_headers
 from bitkiln.hdl.toolchain import YOSYS
-from bitkiln.hdl.units._count import CountForm, counted
+from bitkiln.hdl.units._carry_chain import Pair
+from bitkiln.hdl.units._count import Counter, CountForm, counted
 from bitkiln.hdl.units._packing import joined_rows, low_product, taken_apart
 from bitkiln.hdl.units._parts import delayed, lanes, registered, rescaled
 from bitkiln.hdl.units._products import lut_product
@@ -80,13 +81,13 @@ def table(m: Module, x: Signal, values: list[int], bits: int, delay: int) -> Val
 @pytest.mark.slow
 @pytest.mark.tools("yosys")
 @pytest.mark.parametrize("target", Target)
-@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8, 11])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8, 15])
 def test_count(bits: int, target: Target, tmp_path: Path) -> None:
     """In the cells of ECP5 as yosys models them, and as it is simulated."""
 
     def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
         total = sum((bit for bit in list(x)[1:]), x[0])
-        pairs = [(bit, Const(0, 1)) for bit in x]
+        pairs = [Pair(bit) for bit in x]
         return counted(m, pairs, target, "count"), delayed(m, total, count_stages(bits), "expected")
 
     prove(bits, circuit, tmp_path)
@@ -98,11 +99,36 @@ def test_count(bits: int, target: Target, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", Target)
 def test_count_of_what_differs(target: Target, form: CountForm, tmp_path: Path) -> None:
     def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
-        pairs = list(zip(x[:7], x[7:], strict=True))
-        total = sum((a ^ b for a, b in pairs[1:]), pairs[0][0] ^ pairs[0][1])
+        pairs = [Pair(a, b) for a, b in zip(x[:7], x[7:], strict=True)]
+        total = sum((pair.differs for pair in pairs[1:]), pairs[0].differs)
         return counted(m, pairs, target, "count", form=form), delayed(m, total, count_stages(7), "expected")
 
     prove(14, circuit, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.tools("yosys")
+@pytest.mark.parametrize("target", Target)
+def test_counts_of_constants(target: Target, tmp_path: Path) -> None:
+    """Rows of ternary weights, some of which are the same in parts; they share an input of 15 bits."""
+    rows = (*[[1, -1, -1, 1, 1, 1, -1, 1] * 2] * 2, [-1, -1, -1, 1, 1, 1, -1, 1] * 2, [0, 0, 1] * 5, [0, -1] + 13 * [0])
+
+    def circuit(m: Module, x: Signal) -> tuple[Value, Value]:
+        counter = Counter(m, target, is_constant=True)
+        signs = [{code: Pair(bit, Const(code < 0, 1)) for code in (-1, 1)} for bit in x]
+        used = [[sign[code] for sign, code in zip(signs, row, strict=False) if code] for row in rows]
+        found = [counter.counted(pairs, count_stages(15), f"row_{n}") for n, pairs in enumerate(used)]
+        totals = [sum((pair.differs for pair in pairs[1:]), pairs[0].differs) for pairs in used]
+        # Registers are 0 at the beginning, so that only what has been shifted in counts.
+        is_in = delayed(m, Const(1), count_stages(15), "is_in").replicate(4 * len(rows))
+        wanted = [delayed(m, total, count_stages(15), f"wanted_{n}") for n, total in enumerate(totals)]
+        return Cat(*(_four(count) for count in found)) & is_in, Cat(*(_four(total) for total in wanted)) & is_in
+
+    prove(15, circuit, tmp_path)
+
+
+def _four(count: Value) -> Value:
+    return Cat(count, Const(0, 4))[:4]
 
 
 @pytest.mark.slow

@@ -179,6 +179,26 @@ def test_constant_weights_are_shifts_and_sums() -> None:
     check(single_unit_plan(unit, 2, 2, 2, 2), x, reference(unit, x))
 
 
+@pytest.mark.parametrize("input_bipolar", [False, True])
+def test_constants_of_zero_are_not_added_up(input_bipolar: bool) -> None:
+    rng = np.random.default_rng(1)
+    weights = np.where(rng.random((4, 40)) < 0.2, rng.choice([-1, 1], (4, 40)), 0)
+    weights[2] = 0
+    weights[3] = [0] * 39 + [-1]
+    bits = 1 if input_bipolar else 4
+    unit = MatrixVector(
+        *(2, 1, 4, 40, 4, 40, bits, not input_bipolar, 2, 16, 16, True, 0, 0, weights, np.array([5, -1, 0, 7])),
+        weight_code=WeightCode.TERNARY,
+        input_bipolar=input_bipolar,
+    )
+    assert unit.summands == np.count_nonzero(weights, 1).max() == 7
+    assert unit.tree_stages == (2 if input_bipolar else 3)
+    low, high = unit.inputs[0].code_range
+    x = rng.integers(low, high + 1, (IMAGES, 2, 1, 40))
+    x = np.where(x == 0, 1, x) if input_bipolar else x
+    check(single_unit_plan(unit, 2, 2, 2, 2), x, reference(unit, x))
+
+
 def test_signed_digits() -> None:
     for weight in range(-130, 130):
         digits = signed_digits(weight)
