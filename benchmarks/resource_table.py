@@ -172,7 +172,7 @@ def drawn_stages(network: str, plan: Plan) -> list[Stage]:
 
 def build_unit(plan: Plan, stage: Stage, board: Board) -> Resources:
     """Synthesise and pack one unit with its queues; its ports are pins."""
-    component = unit_component(stage.unit, tuple(plan.stream[name] for name in stage.outputs))
+    component = unit_component(stage.unit, tuple(plan.stream[name] for name in stage.outputs), plan.clock_hz)
     design = Bundle.of({"top.il": rtlil.convert(component, name="top", emit_src=False).encode()})
     return packed(design, board, FREE_PINS[board.family])
 

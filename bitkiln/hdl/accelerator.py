@@ -49,7 +49,8 @@ class Accelerator(wiring.Component):
         ends = {plan.input_stream: queue.o}
         components = []
         for stage in plan.stages:
-            component = unit_component(stage.unit, tuple(plan.stream[name] for name in stage.outputs))
+            outputs = tuple(plan.stream[name] for name in stage.outputs)
+            component = unit_component(stage.unit, outputs, plan.clock_hz)
             m.submodules[stage.name.replace(".", "_")] = component
             components.append(component)
             ends |= {name: getattr(component, f"o{port}") for port, name in enumerate(stage.outputs)}

@@ -82,13 +82,18 @@ def _is_patchable(accelerator: Accelerator, board: Board) -> bool:
 def _designed(plan: Plan, board: Board, use_dsp: bool = True) -> tuple[Bundle, Accelerator]:
     """Return the whole design for the board, and the accelerator in it."""
     board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
-    accelerator = Accelerator(plan if use_dsp else without_named_blocks(plan))
+    accelerator = _accelerator(plan, board, use_dsp)
     return board_bundle(accelerator, plan_identity(plan, board.clock_hz), board), accelerator
+
+
+def _accelerator(plan: Plan, board: Board, use_dsp: bool) -> Accelerator:
+    """Return the accelerator for the board's clock, which need not be the plan's."""
+    return Accelerator(replace(plan if use_dsp else without_named_blocks(plan), clock_hz=float(board.clock_hz)))
 
 
 def patch_plan(plan: Plan, board: Board, old: bytes, record: PatchRecord) -> tuple[bytes, PatchRecord]:
     """Return the bitstream `old` with the weights of `plan`, and its record; raises like `patched`."""
-    accelerator = Accelerator(plan if record.use_dsp else without_named_blocks(plan))
+    accelerator = _accelerator(plan, board, record.use_dsp)
     return patched(old, record, board_bundle(accelerator, plan_identity(plan, board.clock_hz), board), board)
 
 

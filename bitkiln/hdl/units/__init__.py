@@ -37,7 +37,6 @@ from .thresholds import ThresholdStreamRtl
 from .window import WindowRtl
 
 _COMPONENTS: Mapping[type[Unit], Callable[[Any, tuple[Stream, ...]], UnitComponent]] = {
-    MatrixVector: MatrixVectorRtl,
     SparseMatrixVector: SparseMatrixVectorRtl,
     Window: WindowRtl,
     Pool: PoolRtl,
@@ -54,8 +53,10 @@ _COMPONENTS: Mapping[type[Unit], Callable[[Any, tuple[Stream, ...]], UnitCompone
 }
 
 
-def unit_component(unit: Unit, outputs: tuple[Stream, ...]) -> UnitComponent:
-    """Return the component of `unit`, whose output queues are those of `outputs`."""
+def unit_component(unit: Unit, outputs: tuple[Stream, ...], clock_hz: float) -> UnitComponent:
+    """Return the component of `unit`, whose output queues are those of `outputs`, in the form that meets the clock."""
+    if isinstance(unit, MatrixVector):
+        return MatrixVectorRtl(unit, outputs, clock_hz)
     return _COMPONENTS[type(unit)](unit, outputs)
 
 

@@ -10,14 +10,14 @@ from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 from bitkiln.ir.units import MatrixVector, Multiplier, Products, WeightCode, count_stages
 
 from ._carry_chain import Pair
-from ._count import Counter
+from ._count import Counter, CountForm
 from ._packing import dual_products, shared_sums
 from ._parts import registered, tree
 from ._target import Target
 
 
 def summed_products(
-    m: Module, unit: MatrixVector, x: Sequence[Value], weights: Sequence[Value], target: Target
+    m: Module, unit: MatrixVector, x: Sequence[Value], weights: Sequence[Value], target: Target, clock_hz: float
 ) -> list[Value]:
     """Return each row's sum of terms (see `Accumulation`), 2 + `unit.term_stages` cycles later.
 
@@ -33,7 +33,8 @@ def summed_products(
     if not unit.is_unrolled:
         weights = [registered(m, weight, f"weight_{n}") for n, weight in enumerate(weights)]
     if unit.products is Products.COUNT:
-        return _counts(m, unit, x, weights, target)
+        form = CountForm.of(target, unit.summands, clock_hz)
+        return _counts(unit, x, weights, Counter(m, target, form, unit.is_unrolled))
     sums = []
     for p, row in enumerate(_rows(unit, weights)):
         own = [x[p]] if unit.lanewise else x
@@ -50,9 +51,8 @@ def _summands(unit: MatrixVector, row: int) -> list[int]:
     return np.flatnonzero(unit.weights[row]).tolist() if unit.is_unrolled else list(range(unit.simd))
 
 
-def _counts(m: Module, unit: MatrixVector, x: Sequence[Value], weights: Sequence[Value], target: Target) -> list[Value]:
+def _counts(unit: MatrixVector, x: Sequence[Value], weights: Sequence[Value], counter: Counter) -> list[Value]:
     """Each row's count of bipolar products that are 1."""
-    counter = Counter(m, target, is_constant=unit.is_unrolled)
     signs = [{code: Pair(value[0], Const(code < 0, 1)) for code in (-1, 1)} for value in x]
     counts = []
     for p, row in enumerate(_rows(unit, weights)):

@@ -20,10 +20,10 @@ from ._target import Target
 
 
 class MatrixVectorRtl(UnitComponent):
-    """See `bitkiln.ir.units.MatrixVector` for what it computes and when."""
+    """See `bitkiln.ir.units.MatrixVector` for what it computes and when; the clock decides the form of counts."""
 
-    def __init__(self, unit: MatrixVector, outputs: tuple[Stream, ...]) -> None:
-        self.unit = unit
+    def __init__(self, unit: MatrixVector, outputs: tuple[Stream, ...], clock_hz: float = 0) -> None:
+        self.unit, self._clock_hz = unit, clock_hz
         self._constants = Constants(unit)
         super().__init__(unit, outputs, self._constants.ports)
 
@@ -40,7 +40,7 @@ class MatrixVectorRtl(UnitComponent):
         ]
         x = self._operand(m, go, row.is_first, fold.index)
         weights = self._weights(m, go)
-        products = summed_products(m, unit, x, weights, Target.of(platform))
+        products = summed_products(m, unit, x, weights, Target.of(platform), self._clock_hz)
         first = delayed(m, go & fold.is_first, 3 + unit.term_stages, "first", is_control=True)
         last = delayed(m, go & fold.is_last, 3 + unit.term_stages, "last", is_control=True)
         valid = delayed(m, go, 3 + unit.term_stages, "valid", is_control=True)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitkiln.hdl.units._count import CountForm
 from bitkiln.hdl.units._products import signed_digits
+from bitkiln.hdl.units._target import Target
 from bitkiln.ir import ToolError
 from bitkiln.ir.units import (
     MatrixVector,
@@ -197,6 +199,14 @@ def test_constants_of_zero_are_not_added_up(input_bipolar: bool) -> None:
     x = rng.integers(low, high + 1, (IMAGES, 2, 1, 40))
     x = np.where(x == 0, 1, x) if input_bipolar else x
     check(single_unit_plan(unit, 2, 2, 2, 2), x, reference(unit, x))
+
+
+def test_a_count_has_the_smallest_form_that_meets_the_clock() -> None:
+    assert CountForm.of(Target.ECP5, 128, 25e6) is CountForm.COMPACT
+    assert CountForm.of(Target.ECP5, 128, 150e6) is CountForm.FAST
+    assert CountForm.of(Target.ECP5, 16, 150e6) is CountForm.COMPACT
+    assert CountForm.of(Target.ICE40, 128, 150e6) is CountForm.COMPACT
+    assert CountForm.of(Target.ICE40, 128, 250e6) is CountForm.FAST
 
 
 def test_signed_digits() -> None:
