@@ -32,9 +32,10 @@ from bitkiln.boards import Board, Family, Resources, cost, find_board
 from bitkiln.boards.cost import PARTS, Bill, Part
 from bitkiln.hdl.accelerator import Accelerator
 from bitkiln.hdl.board_top import board_bundle
-from bitkiln.hdl.build_plan import build_plan, plan_identity
+from bitkiln.hdl.build_plan import build_plan
 from bitkiln.hdl.bundle import Bundle
 from bitkiln.hdl.family_tools import family_tools
+from bitkiln.hdl.plan_identity import plan_identity
 from bitkiln.hdl.random_network import RandomNetwork
 from bitkiln.hdl.renewal import template
 from bitkiln.hdl.toolchain import YOSYS

@@ -108,6 +108,10 @@ def _command(verb: str) -> Callable[..., int]:
         from bitkiln.frontend import on_board  # noqa: PLC0415
 
         return on_board.infer_command if verb == "infer" else on_board.flash_command
+    if verb == "build":
+        from bitkiln.frontend import building  # noqa: PLC0415
+
+        return building.build_command
     if verb == "compress":
         from bitkiln.frontend import compressing  # noqa: PLC0415
 

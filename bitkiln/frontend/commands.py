@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from rich.table import Table
 
 from bitkiln.boards import Board, VendorBoard, find_board
-from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import Level, RtlSimulator, Verification, VerifyOptions
 from bitkiln.ir import (
     Plan,
@@ -41,9 +39,6 @@ from .random_checking import verify_random_command
 from .simulating import simulate_on_accelerators
 from .steps import do_step, is_done, output_folder
 from .terminal import Terminal, stopwatch, table
-
-if TYPE_CHECKING:
-    from bitkiln.hdl.build import BuildResult
 
 FALLS_SHORT = 1
 DEFAULT_TECHNOLOGY = "45nm"
@@ -256,55 +251,6 @@ def verify_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
     )
     terminal.result(to_plain(found), *lines, *([found.findings] if found.findings else []))
     return 0 if found.is_exact else FALLS_SHORT
-
-
-def build_command(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    """A bitstream in a folder."""
-    from bitkiln.hdl.patch import record_path  # noqa: PLC0415
-
-    board = find_board(arguments.board)
-    if isinstance(arguments.clock, float):
-        board = board_at(board, arguments.clock)
-    plan = plan_from(arguments, board)
-    prediction = board_prediction(plan, board)
-    if round(plan.clock_hz) != board.clock_hz:
-        message = f"--clock-mhz is {plan.clock_hz / 1e6}, but {board.name} runs at {board.clock_hz / 1e6}"
-        raise fail("bad-value", message, hint="leave --clock-mhz out")
-    if arguments.patch:
-        from .on_board import patch_bitstream  # noqa: PLC0415  # it imports this module
-
-        return patch_bitstream(arguments, plan, board, terminal)
-    with output_folder(arguments.output), terminal.step("build"):
-        built = _built(plan, board, arguments, terminal)
-        file = arguments.output / f"{plan.graph.name}{Path(built.file_name).suffix}"
-        write_whole(file, built.bitstream)
-        if built.record:
-            write_whole(record_path(file), built.record)
-    used = {kind.value: {"used": built.used[kind], "available": count} for kind, count in built.available}
-    plain = {"bitstream": str(file), "resources": used, "fmax_mhz": built.fmax_mhz, "clock_mhz": built.clock_mhz}
-    rate = built.clock_mhz * 1e6 / dataflow_cycles(plan).interval
-    plain |= {"images_per_second": rate, "caveat": built.caveat} | plain_folding(None, prediction, board)
-    rows = [
-        (kind.value, prediction.used[kind] if prediction else "", built.used[kind], count)
-        for kind, count in built.available
-    ]
-    guess = f" (predicted {prediction.fmax_mhz:.1f})" if prediction and prediction.fmax_mhz else ""
-    clock = f"Fmax {built.fmax_mhz:.1f} MHz{guess}, the clock is {built.clock_mhz:g} MHz: {rate:,.0f} images/s"
-    caveat = [built.caveat] if built.caveat else []
-    terminal.result(plain, table("", ("resource", "predicted", "used", "available"), rows), clock, *caveat, str(file))
-    return 0
-
-
-def _built(plan: Plan, board: Board, arguments: argparse.Namespace, terminal: Terminal) -> BuildResult:
-    from bitkiln.hdl.build_plan import build_plan  # noqa: PLC0415
-    from bitkiln.hdl.fastest_clock import build_fastest  # noqa: PLC0415
-
-    def say(step: str) -> None:
-        terminal.progress(step, 0)
-
-    if arguments.clock == "fastest":
-        return build_fastest(plan, board, on_step=say, use_dsp=not arguments.no_dsp)[1]
-    return build_plan(plan, board, on_step=say, use_dsp=not arguments.no_dsp)
 
 
 def plan_from(arguments: argparse.Namespace, board: Board | VendorBoard | None = None) -> Plan:

@@ -10,18 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitkiln.boards import Board, Family, SerialTop, VendorBoard, find_any_board, find_board
+from bitkiln.boards import Board, SerialTop, VendorBoard, find_any_board, find_board
 from bitkiln.boards.clocks import board_at
 from bitkiln.hdl.verification import Level
-from bitkiln.ir import Plan, fail, single_input, to_plain, write_whole
+from bitkiln.ir import Plan, fail, single_input, to_plain
 from bitkiln.passes import top_node
 
 from .commands import FALLS_SHORT, plan_from
 from .datasets import check_shape, read_dataset
 from .pipeline import GRAPH, Pipeline
 from .project import load_project
-from .steps import output_folder
-from .terminal import Terminal, stopwatch, table
+from .terminal import Terminal, table
 
 if TYPE_CHECKING:
     from bitkiln.hdl.host import Device
@@ -88,30 +87,6 @@ def verify_below_rtl(arguments: argparse.Namespace, terminal: Terminal) -> int:
     )
     terminal.result(to_plain(found), *lines, *([found.findings] if found.findings else []))
     return 0 if found.is_exact else FALLS_SHORT
-
-
-def patch_bitstream(arguments: argparse.Namespace, plan: Plan, board: Board, terminal: Terminal) -> int:
-    """The weights of a plan in a finished bitstream."""
-    from bitkiln.hdl.build_plan import patch_plan  # noqa: PLC0415
-    from bitkiln.hdl.patch import PatchRecord, record_path  # noqa: PLC0415
-
-    if board.family is not Family.ICE40:
-        message = f"weights can be put into finished bitstreams of iCE40, and {board.title} is {board.family.value}"
-        raise fail("not-patchable", message, hint="leave --patch out; or let the host load them: --storage loaded")
-    kept = record_path(arguments.patch)
-    if not kept.is_file():
-        message = f"{kept} is missing: the record of {arguments.patch}, by which bits of memories are found"
-        raise fail("missing-file", message, hint="`bitkiln build --renewable` writes it beside the bitstream")
-    old, record = arguments.patch.read_bytes(), PatchRecord.decode(kept.read_bytes(), str(kept))
-    with output_folder(arguments.output), terminal.step("patch"):
-        with stopwatch() as seconds:
-            bitstream, record = patch_plan(plan, board, old, record)
-        file = arguments.output / f"{plan.graph.name}.bin"
-        write_whole(file, bitstream)
-        write_whole(record_path(file), record.encode())
-    plain = {"bitstream": str(file), "seconds": seconds[0], "memories": [name for name, _, _ in record.memories]}
-    terminal.result(plain, f"new contents of {len(record.memories)} memories in {seconds[0]:.2f} s", str(file))
-    return 0
 
 
 def _infer_codes(device: Device, images: npt.NDArray[np.generic], terminal: Terminal) -> int:

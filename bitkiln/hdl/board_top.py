@@ -11,13 +11,12 @@ from amaranth.lib.wiring import In, Out, connect
 from bitkiln.boards import Board, Family
 from bitkiln.boards.baud import cycles_per_bit
 
-from .bundle import Bundle
+from .bundle import TOP, Bundle
 from .link import Link, LinkTiming
 from .pll import PllClock
 from .protocol import Identity
 from .uart import UartReceiver, UartTransmitter
 
-TOP = "top"
 # nextpnr reads the pins from here, each family in its own language, and but for Gowin the clock's frequency.
 CONSTRAINTS = {Family.ICE40: f"{TOP}.pcf", Family.ECP5: f"{TOP}.lpf", Family.GOWIN: f"{TOP}.cst"}
 

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-
-from amaranth.back import rtlil
 
 from bitkiln.boards import Board, Family
 from bitkiln.ir import Plan
-from bitkiln.ir.units import MatrixVector, Multiplier, Unit
 
 from .accelerator import Accelerator
 from .board_top import CONSTRAINTS, board_bundle
 from .build import BuildResult, build_bundle, synthesise_bundle
+from .build_renewable import build_renewable
 from .bundle import Bundle
-from .patch import PatchRecord, build_renewable, patched
-from .protocol import Identity, stream_formats
-from .weights import weight_banks, weights_of
-
-
-def plan_digest(plan: Plan) -> bytes:
-    """Return the SHA-256 of the accelerator's RTLIL, by which the chip says what it is.
-
-    Weights that the host loads are not part of it.
-    """
-    text = rtlil.convert(Accelerator(plan), name="top", emit_src=False)
-    return hashlib.sha256(text.encode()).digest()
-
-
-def plan_identity(plan: Plan, clock_hz: int) -> Identity:
-    """Return what the chip, whose clock is `clock_hz`, will say of itself."""
-    load_bytes = len(weights_of(plan).data)
-    return Identity(*stream_formats(plan), clock_hz, plan_digest(plan), load_bytes, weight_banks(plan))
+from .plan_identity import built_plan, plan_identity, plan_renewal
 
 
 def build_plan(
@@ -51,7 +31,9 @@ def build_plan(
     On iCE40 the bitstream of a renewable plan takes other weights by `patch_plan`: it has a `record`.
     """
     design, accelerator = _designed(plan, board, use_dsp)
-    build = build_renewable if _is_patchable(accelerator, board) else build_bundle
+    build = build_bundle
+    if _is_patchable(accelerator, board):
+        build = partial(build_renewable, plan_renewal(plan, board, use_dsp))
     return build(
         design,
         board,
@@ -88,24 +70,7 @@ def _designed(plan: Plan, board: Board, use_dsp: bool = True) -> tuple[Bundle, A
 
 def _accelerator(plan: Plan, board: Board, use_dsp: bool) -> Accelerator:
     """Return the accelerator for the board's clock, which need not be the plan's."""
-    return Accelerator(replace(plan if use_dsp else without_named_blocks(plan), clock_hz=float(board.clock_hz)))
-
-
-def patch_plan(plan: Plan, board: Board, old: bytes, record: PatchRecord) -> tuple[bytes, PatchRecord]:
-    """Return the bitstream `old` with the weights of `plan`, and its record; raises like `patched`."""
-    accelerator = _accelerator(plan, board, record.use_dsp)
-    return patched(old, record, board_bundle(accelerator, plan_identity(plan, board.clock_hz), board), board)
-
-
-def without_named_blocks(plan: Plan) -> Plan:
-    """Return a plan that computes and takes the same, without the multiplier blocks that its RTL names itself."""
-    return replace(plan, stages=tuple(replace(stage, unit=_without_named(stage.unit)) for stage in plan.stages))
-
-
-def _without_named(unit: Unit) -> Unit:
-    if isinstance(unit, MatrixVector) and unit.packing and not unit.packing.is_shared:
-        return replace(unit, multiplier=Multiplier.DSP, packing=None)
-    return unit
+    return Accelerator(built_plan(plan, board, use_dsp))
 
 
 def constraints_of(plan: Plan, board: Board) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from bitkiln.ir import ToolError, fail
 
 MANIFEST = "bundle.sha256"
+TOP = "top"
+"""The name of a design's outermost module, and of its files."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import assert_never
 
 from bitkiln.boards import Board, Family, Resource, Resources
 
-from .board_top import CONSTRAINTS, TOP
-from .bundle import Bundle
+from .board_top import CONSTRAINTS
+from .bundle import TOP, Bundle
 from .ice40_dsp import COARSE_WITH_DSP
 from .ice40_memory import bram_map
 from .toolchain import ECPPACK, GOWIN_PACK, ICEPACK, NEXTPNR_ECP5, NEXTPNR_GOWIN, NEXTPNR_ICE40, Tool

@@ -17,7 +17,16 @@ from amaranth.lib.wiring import In, Out, connect
 from .link_buffers import ImageBuffer, ResultBuffer
 from .link_frames import FrameReceiver, FrameSender
 from .link_loader import WeightLoader
-from .protocol import IDENTITY_BYTES, LATENCY_BYTES, STATE_AT, WEIGHTS_DIGEST_AT, Command, Identity, Status
+from .protocol import (
+    IDENTITY_BYTES,
+    IDENTITY_PLACES,
+    LATENCY_BYTES,
+    STATE_AT,
+    WEIGHTS_DIGEST_AT,
+    Command,
+    Identity,
+    Status,
+)
 from .units import LOAD_BUS, RENEWABLE_PREFIX
 
 QUIET_S = 0.1
@@ -196,7 +205,7 @@ class Link(wiring.Component):
         fixed = self._identity.encode()
         byte: Value = Const(int.from_bytes(fixed, "little"), 8 * IDENTITY_BYTES).word_select(position, 8)
         if self._is_renewable:
-            memory = Memory(shape=8, depth=1 << len(position), init=fixed, attrs={"rom_style": "block"})
+            memory = Memory(shape=8, depth=IDENTITY_PLACES, init=fixed, attrs={"rom_style": "block"})
             m.submodules[f"{RENEWABLE_PREFIX}identity"] = memory
             port = memory.read_port()
             m.d.comb += port.addr.eq(position)

@@ -11,8 +11,7 @@ from importlib.resources import files as package_files
 
 from bitkiln.boards import Board, Family
 
-from .board_top import TOP
-from .bundle import Bundle
+from .bundle import TOP, Bundle
 from .uart_simulation import UartDesign
 
 _NETLIST = "netlist.v"

@@ -1,35 +1,24 @@
 """New weights in a finished bitstream for iCE40, without place and route.
 
-A renewable design is built as its template, whose random contents say where each bit went; then its own contents take
-their place. The record beside the bitstream keeps those places, so that later weights can do the same.
+The record beside the bitstream says where each bit of a memory went (`bitkiln.hdl.build_renewable` finds that out), and
+what must be the same in a design whose contents take the place of those before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from bitkiln.boards import Board
 from bitkiln.ir import fail
 
-from .build import BuildResult, build_bundle
-from .bundle import Bundle
 from .ice40_bitstream import bitstream_with_rams, rams_of_bitstream
-from .ice40_contents import (
-    Place,
-    find_places,
-    netlist_with_rams,
-    rams_of,
-    rams_of_netlist,
-    renewed,
-    with_rams,
-)
-from .renewal import Contents, renewable_contents, structure_digest, template
+from .ice40_contents import Place, renewed
+from .renewal import Contents, Renewal
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,12 @@ class PatchRecord:
     bitstream: str
     memories: tuple[tuple[str, int, int], ...]
     places: tuple[Place, ...]
+
+    @classmethod
+    def of(cls, bitstream: bytes, held: Renewal, places: tuple[Place, ...], board: Board, use_dsp: bool) -> PatchRecord:
+        """Return the record of a bitstream that has the contents of `held` at those places."""
+        digest = hashlib.sha256(bitstream).hexdigest()
+        return cls(board.name, use_dsp, held.structure, digest, _shapes(held.memories), places)
 
     def encode(self) -> bytes:
         plain = {
@@ -80,47 +75,18 @@ def record_path(bitstream: Path) -> Path:
     return bitstream.with_suffix(".renewal.json")
 
 
-def build_renewable(
-    design: Bundle,
-    board: Board,
-    *,
-    cache: Path | None,
-    on_step: Callable[[str], None],
-    use_dsp: bool,
-    must_meet_clock: bool,
-) -> BuildResult:
-    """Build the template of `design`, which all of its structure share in the cache, and put in its contents."""
-    blank = template(design)
-    built = build_bundle(blank, board, cache=cache, on_step=on_step, use_dsp=use_dsp, must_meet_clock=must_meet_clock)
-    random, own = renewable_contents(blank), renewable_contents(design)
-    rams = rams_of_bitstream(built.bitstream)
-    places = find_places(rams, random)
-    bitstream = bitstream_with_rams(built.bitstream, renewed(rams, places, own))
-    netlist, routed = built.netlist.decode(), built.routed.decode()
-    cells, tiles = rams_of_netlist(netlist), rams_of(routed)
-    return replace(
-        built,
-        bitstream=bitstream,
-        netlist=netlist_with_rams(netlist, renewed(cells, find_places(cells, random), own)).encode(),
-        routed=with_rams(routed, renewed(tiles, find_places(tiles, random), own)).encode(),
-        design_digest=design.digest(),
-        record=_record(board, use_dsp, design, bitstream, places).encode(),
-    )
-
-
-def patched(old: bytes, record: PatchRecord, design: Bundle, board: Board) -> tuple[bytes, PatchRecord]:
-    """Return the bitstream `old` with the contents of `design`, and its record.
+def patched(old: bytes, record: PatchRecord, new: Renewal, board: Board) -> tuple[bytes, PatchRecord]:
+    """Return the bitstream `old` with the contents of `new`, and its record.
 
     Raises `not-patchable` if the two differ in more than contents, `bad-bitstream` if `old` is not what is recorded.
     """
     if hashlib.sha256(old).hexdigest() != record.bitstream:
         message = "the bitstream is not the one that its record is of"
         raise fail("bad-bitstream", message, hint="`bitkiln build --renewable` makes both again")
-    own = renewable_contents(design)
-    if record.structure != structure_digest(design):
-        raise fail("not-patchable", _difference(record, own, board), hint=_HINT)
-    bitstream = bitstream_with_rams(old, renewed(rams_of_bitstream(old), record.places, own))
-    return bitstream, _record(board, record.use_dsp, design, bitstream, record.places)
+    if record.structure != new.structure:
+        raise fail("not-patchable", _difference(record, new.memories, board), hint=_HINT)
+    bitstream = bitstream_with_rams(old, renewed(rams_of_bitstream(old), record.places, new.memories))
+    return bitstream, PatchRecord.of(bitstream, new, record.places, board, record.use_dsp)
 
 
 _HINT = (
@@ -142,11 +108,6 @@ def _difference(record: PatchRecord, own: tuple[Contents, ...], board: Board) ->
     if len(record.memories) != len(memories):
         return f"the bitstream has {len(record.memories)} renewable memories, the new design {len(memories)}"
     return "the new design differs from that of the bitstream in more than the contents of memories"
-
-
-def _record(board: Board, use_dsp: bool, design: Bundle, bitstream: bytes, places: tuple[Place, ...]) -> PatchRecord:
-    memories, digest = _shapes(renewable_contents(design)), hashlib.sha256(bitstream).hexdigest()
-    return PatchRecord(board.name, use_dsp, structure_digest(design), digest, memories, places)
 
 
 def _shapes(memories: tuple[Contents, ...]) -> tuple[tuple[str, int, int], ...]:

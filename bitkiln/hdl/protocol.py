@@ -39,6 +39,8 @@ _STREAM = struct.Struct("<HBBI")
 _BIPOLAR = 2  # where others have 0 for unsigned and 1 for signed
 _IDENTITY = struct.Struct(f"<BBBxI8s8s{DIGEST_BYTES}sI{DIGEST_BYTES}s")
 IDENTITY_BYTES = _IDENTITY.size
+IDENTITY_PLACES = 1 << (IDENTITY_BYTES - 1).bit_length()
+"""Words of a memory that holds it."""
 STATE_AT = 2
 """Where the identity says which weights are loaded: bit 0, whether there are any; bit 1, in which bank."""
 

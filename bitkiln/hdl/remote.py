@@ -12,8 +12,8 @@ from torch import Tensor
 from bitkiln.ir import Int, Plan, TensorType, fail
 
 from .beats import Codes
-from .build_plan import plan_digest
 from .host import Device
+from .plan_identity import plan_digest
 from .verify import golden_codes
 from .weights import weights_of
 

@@ -10,10 +10,12 @@ import hashlib
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .board_top import TOP
-from .bundle import Bundle
+from bitkiln.boards import Board
+
+from .bundle import TOP, Bundle
+from .protocol import DIGEST_BYTES, IDENTITY_PLACES, Identity
 from .units import RENEWABLE_PREFIX
 
 _MODULE = re.compile(r"^module \\(\S+)$", re.MULTILINE)
@@ -24,6 +26,7 @@ _CONTENTS = re.compile(
     re.MULTILINE,
 )
 _SOURCE = f"{TOP}.il"
+_WHERE = f"{TOP}.hosted.accelerator"
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,29 @@ class Contents:
     words: tuple[int, ...]
 
 
-def renewable_contents(design: Bundle) -> tuple[Contents, ...]:
-    """Return the contents of all such memories of a design (`board_bundle`'s), in the order of the file."""
-    text, found = design[_SOURCE].decode(), []
-    modules = [(match.start(), match[1]) for match in _MODULE.finditer(text)]
-    for match in _CONTENTS.finditer(text):
+@dataclass(frozen=True)
+class Renewal:
+    """What of a plan's design may be replaced: `memories`; `structure` is the digest of all the rest."""
+
+    structure: str
+    memories: tuple[Contents, ...]
+
+    @classmethod
+    def of(cls, accelerator: str, identity: Identity, board: Board) -> Renewal:
+        """`accelerator` is its RTLIL alone, which the host link around it does not change."""
+        named = [replace(one, name=_WHERE + one.name.removeprefix(TOP)) for one in renewable_contents(accelerator)]
+        rest = (blanked(accelerator), replace(identity, design_digest=bytes(DIGEST_BYTES)).encode().hex(), board.name)
+        if named:
+            said = identity.encode().ljust(IDENTITY_PLACES, b"\0")
+            named.append(Contents(f"{TOP}.hosted.link.{RENEWABLE_PREFIX}identity", 8, tuple(said)))
+        return cls(hashlib.sha256("|".join(rest).encode()).hexdigest(), tuple(named))
+
+
+def renewable_contents(rtlil: str) -> tuple[Contents, ...]:
+    """Return the contents of all such memories, in the order of the text."""
+    found = []
+    modules = [(match.start(), match[1]) for match in _MODULE.finditer(rtlil)]
+    for match in _CONTENTS.finditer(rtlil):
         module = max(item for item in modules if item[0] < match.start())[1]
         width, depth, bits = int(match[2]), int(match[3]), match[4]
         words = (int(bits[len(bits) - (n + 1) * width : len(bits) - n * width], 2) for n in range(depth))
@@ -47,20 +68,29 @@ def renewable_contents(design: Bundle) -> tuple[Contents, ...]:
     return tuple(found)
 
 
-def structure_digest(design: Bundle) -> str:
-    """Return the SHA-256 of a design without those contents."""
-    return _with_bits(design, lambda count: "0" * count).digest()
+def contents_of(design: Bundle) -> dict[str, Contents]:
+    """Return those of a whole design (`board_bundle`'s) by name."""
+    return {one.name: one for one in renewable_contents(design[_SOURCE].decode())}
+
+
+def blanked(rtlil: str) -> str:
+    """Return the text without those contents."""
+    return _with_bits(rtlil, lambda count: "0" * count)
 
 
 def template(design: Bundle) -> Bundle:
     """Return the design with random contents, the same for all designs of the same structure."""
-    rng = random.Random(hashlib.sha256(structure_digest(design).encode()).digest())
-    return _with_bits(design, lambda count: f"{rng.getrandbits(count):0{count}b}")
+    text = blanked(design[_SOURCE].decode())
+    rng = random.Random(_with_source(design, text).digest())
+    return _with_source(design, _with_bits(text, lambda count: f"{rng.getrandbits(count):0{count}b}"))
 
 
-def _with_bits(design: Bundle, bits: Callable[[int], str]) -> Bundle:
+def _with_bits(rtlil: str, bits: Callable[[int], str]) -> str:
     def changed(match: re.Match[str]) -> str:
         return match[0][: match.start(4) - match.start()] + bits(len(match[4]))
 
-    text = _CONTENTS.sub(changed, design[_SOURCE].decode())
+    return _CONTENTS.sub(changed, rtlil)
+
+
+def _with_source(design: Bundle, text: str) -> Bundle:
     return Bundle.of(dict(design.files) | {_SOURCE: text.encode()})

@@ -22,12 +22,13 @@ from bitkiln.sim.dataflow import dataflow_cycles
 
 from .beats import pack, pack_outputs
 from .build import BuildResult
-from .build_plan import build_plan, constraints_of, netlist_of_plan, plan_digest
+from .build_plan import build_plan, constraints_of, netlist_of_plan
 from .compare import Mismatches, compare
 from .harness import CXX_FLAGS
 from .host import Device
 from .ice40_extract import extract
 from .netlist import netlist_design
+from .plan_identity import plan_digest
 from .protocol import BITS_PER_BYTE, inference_bytes, stream_formats
 from .toolchain import ICEUNPACK
 from .trace import Trace

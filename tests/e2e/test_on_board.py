@@ -17,8 +17,8 @@ pytest.importorskip("amaranth", reason='RTL needs pip install "bitkiln[rtl]"')
 from bitkiln.boards import ICEBREAKER
 from bitkiln.hdl.accelerator import Accelerator
 from bitkiln.hdl.board_top import HostedAccelerator
-from bitkiln.hdl.build_plan import plan_identity
 from bitkiln.hdl.link import LinkTiming
+from bitkiln.hdl.plan_identity import plan_identity
 from bitkiln.hdl.uart_simulation import UartDesign, UartSimulation
 from bitkiln.hdl.verify import golden_codes
 from bitkiln.ir import Plan, load_graph

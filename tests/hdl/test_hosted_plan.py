@@ -17,9 +17,9 @@ from amaranth.sim import Simulator
 from bitkiln.boards import ICEBREAKER
 from bitkiln.hdl.accelerator import Accelerator
 from bitkiln.hdl.beats import pack
-from bitkiln.hdl.build_plan import plan_identity
 from bitkiln.hdl.host import Device
 from bitkiln.hdl.link import LinkTiming
+from bitkiln.hdl.plan_identity import plan_identity
 from bitkiln.hdl.protocol import Command, Status, encode_request, take_answer
 from bitkiln.hdl.verify import golden_codes
 from bitkiln.ir import Plan

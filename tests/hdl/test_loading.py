@@ -14,9 +14,9 @@ pytest.importorskip("amaranth", reason="the Python package amaranth is not insta
 from bitkiln.boards import ICEBREAKER
 from bitkiln.hdl.accelerator import Accelerator
 from bitkiln.hdl.board_top import HostedAccelerator
-from bitkiln.hdl.build_plan import plan_identity
 from bitkiln.hdl.host import Device
 from bitkiln.hdl.link import LinkTiming
+from bitkiln.hdl.plan_identity import plan_identity
 from bitkiln.hdl.protocol import CHUNK_BYTES, Command, Status, encode_request, take_answer
 from bitkiln.hdl.remote import infer_plan
 from bitkiln.hdl.uart_simulation import UartDesign, UartSimulation

@@ -17,7 +17,7 @@ from bitkiln.boards import HX8K_BREAKOUT
 from bitkiln.hdl.accelerator import Accelerator
 from bitkiln.hdl.board_top import board_bundle
 from bitkiln.hdl.build import BuildResult
-from bitkiln.hdl.build_plan import build_plan, patch_plan, plan_identity
+from bitkiln.hdl.build_plan import build_plan
 from bitkiln.hdl.bundle import Bundle
 from bitkiln.hdl.ice40_bitstream import bitstream_with_rams, rams_of_bitstream
 from bitkiln.hdl.ice40_contents import (
@@ -30,7 +30,8 @@ from bitkiln.hdl.ice40_contents import (
 )
 from bitkiln.hdl.ice40_memory import physical_bits
 from bitkiln.hdl.patch import PatchRecord
-from bitkiln.hdl.renewal import Contents, renewable_contents, structure_digest, template
+from bitkiln.hdl.plan_identity import patch_plan, plan_identity, plan_renewal
+from bitkiln.hdl.renewal import Contents, contents_of, template
 from bitkiln.hdl.verification import Level
 from bitkiln.hdl.verify_level import verify_built
 from bitkiln.ir import Graph, Plan, ToolError
@@ -77,20 +78,24 @@ def built(graph: Graph, cache: Path) -> BuildResult:
 def test_only_contents_differ(graph: Graph, retrained: Graph) -> None:
     one, other = design_of(planned(graph)), design_of(planned(retrained))
     assert one.digest() != other.digest()
-    assert structure_digest(one) == structure_digest(other) == structure_digest(template(one))
-    assert template(one).digest() == template(other).digest()
-    names = [memory.name.removeprefix("top.hosted.") for memory in renewable_contents(one)]
-    assert sorted(names) == [
+    assert template(one).digest() == template(other).digest() == template(template(one)).digest()
+    renewals = [plan_renewal(planned(each), BOARD, use_dsp=True) for each in (graph, retrained)]
+    assert renewals[0].structure == renewals[1].structure
+    assert [{memory.name: memory for memory in each.memories} for each in renewals] == [
+        contents_of(one),
+        contents_of(other),
+    ]
+    assert sorted(name.removeprefix("top.hosted.") for name in contents_of(one)) == [
         "accelerator.layers_fc1.renewable_rows",
         "accelerator.layers_fc1.renewable_weights",
         "link.renewable_identity",
     ]
-    assert structure_digest(design_of(planned(graph, renewable=False))) != structure_digest(one)
+    assert plan_renewal(planned(graph, renewable=False), BOARD, use_dsp=True).structure != renewals[0].structure
 
 
 def test_contents_are_those_of_the_plan(graph: Graph) -> None:
     plan = planned(graph)
-    identity = next(memory for memory in renewable_contents(design_of(plan)) if "identity" in memory.name)
+    identity = contents_of(design_of(plan))["top.hosted.link.renewable_identity"]
     assert bytes(identity.words)[:92] == plan_identity(plan, BOARD.clock_hz).encode()
 
 

@@ -13,9 +13,9 @@ import bitkiln
 from bitkiln.boards import ProcessorSystem, SerialTop, VendorBoard
 from bitkiln.boards.baud import cycles_per_bit
 from bitkiln.hdl.accelerator import Accelerator
-from bitkiln.hdl.build_plan import plan_identity
 from bitkiln.hdl.bundle import Bundle
 from bitkiln.hdl.generate import plan_json
+from bitkiln.hdl.plan_identity import plan_identity
 from bitkiln.hdl.protocol import DESIGN_DIGEST_AT, IDENTITY_BYTES, Identity
 from bitkiln.hdl.rendering import rendered
 from bitkiln.hdl.verilog import to_verilog
