@@ -64,13 +64,8 @@ def _is_patchable(accelerator: Accelerator, board: Board) -> bool:
 def _designed(plan: Plan, board: Board, use_dsp: bool = True) -> tuple[Bundle, Accelerator]:
     """Return the whole design for the board, and the accelerator in it."""
     board.platform()  # if amaranth-boards is missing, that is to be known before anything is designed
-    accelerator = _accelerator(plan, board, use_dsp)
+    accelerator = Accelerator(built_plan(plan, board, use_dsp))
     return board_bundle(accelerator, plan_identity(plan, board.clock_hz), board), accelerator
-
-
-def _accelerator(plan: Plan, board: Board, use_dsp: bool) -> Accelerator:
-    """Return the accelerator for the board's clock, which need not be the plan's."""
-    return Accelerator(built_plan(plan, board, use_dsp))
 
 
 def constraints_of(plan: Plan, board: Board) -> str:
