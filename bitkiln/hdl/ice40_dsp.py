@@ -1,10 +1,10 @@
 """How multipliers become iCE40's SB_MAC16, round a fault of yosys 0.70.
 
 yosys' ice40_dsp looks at all multipliers before it changes any. A register behind one product that is also in front of
-another multiplier or of an adder that another SB_MAC16 takes in is given to both: one gets its input from a wire that
-nothing drives any more, and the netlist computes nonsense (found by `bitkiln verify --level netlist`). So additions are
-hidden from it, and a register between two multipliers stays a register. So are the pairs of products that units make of
-SB_MAC16 themselves.
+another multiplier or of an adder that another SB_MAC16 takes in is given to both, and of two registers in a row behind
+a product it can take in both but leave the second where it is: a wire has no driver any more (found by `bitkiln verify
+--level netlist`). So what follows a product's register is hidden from it: additions, and by `keep` all else. So are
+the pairs of products that units make of SB_MAC16 themselves.
 """
 
 from __future__ import annotations
@@ -41,16 +41,15 @@ COARSE_WITH_DSP = (
     "select -set products t:SB_MAC16 %co1:+[O] w:* %i",
     "select -set registers @products %co1:+[D] c:* %i",
     "select -set registered @registers %co1:+[Q] w:* %i",
-    "select -set between @registered %co1:+[A,B] t:SB_MAC16 %i %ci1:+[A,B] @registered %i",
-    "setattr -set keep 1 @between",
+    "setattr -set keep 1 @registered",
     "chtype -set $__hidden_add t:$add",
     "chtype -set $__hidden_pair t:SB_MAC16 r:MODE_8x8=1'1 %i",
     "ice40_dsp",
     "chtype -set SB_MAC16 t:$__hidden_pair",
     "chtype -set $add t:$__hidden_add",
-    "setattr -unset keep @between",
-    "check -assert",  # no wire without a driver; to here
+    "setattr -unset keep @registered",  # to here
     "chtype -set $mul t:$__soft_mul",
+    "check -assert",  # ours: no wire without a driver
     "alumacc",
     "opt",
     "memory -nomap",
