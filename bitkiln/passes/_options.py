@@ -10,6 +10,8 @@ from bitkiln.ir import fail
 from bitkiln.ir.units import DspBlock, Multiplier, Storage
 
 DEFAULT_MULTIPLIERS = 16
+LEAST_RATE = 1e-6
+"""Frames a second that may be asked for: one in eleven days."""
 
 
 class Goal(Enum):
@@ -104,11 +106,12 @@ class PlanOptions:
                 raise fail("bad-value", f"{name} must be at least {least}, not {value}")
 
     def _check_rate(self, rate: float) -> None:
-        if not 0 < rate <= self.clock_mhz * 1e6:
-            raise fail(
-                "bad-value",
-                f"frames_per_second must be above 0 and at most the clock's {self.clock_mhz * 1e6:g}, not {rate:g}",
+        most = self.clock_mhz * 1e6
+        if not LEAST_RATE <= rate <= most:
+            message = (
+                f"frames_per_second must be at least {LEAST_RATE:g} and at most the clock's {most:g}, not {rate:g}"
             )
+            raise fail("bad-value", message)
         if self.target_interval is not None:
             raise fail("bad-value", "target_interval and frames_per_second are the same goal: give one of them")
 

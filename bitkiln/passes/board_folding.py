@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bitkiln.boards import BOARDS, Board, Resource, Resources
@@ -113,14 +113,16 @@ class BoardSearch:
 
     def fastest(self) -> tuple[int, Outcome]:
         """Return the least interval that fits, with its smallest folding. Raises `does-not-fit`."""
-        low, high = 0, len(self.intervals) - 1
+        low, high, are_proven = 0, len(self.intervals) - 1, True
         if self._solve(self.intervals[high], is_any_enough=True).best is None:
             raise self._does_not_fit()
         while low < high:
             middle = (low + high) // 2
-            fits = self._solve(self.intervals[middle], is_any_enough=True).best is not None
-            low, high = (low, middle) if fits else (middle + 1, high)
-        return self.intervals[low], self._solve(self.intervals[low])
+            found = self._solve(self.intervals[middle], is_any_enough=True)
+            are_proven = are_proven and found.is_proven
+            low, high = (low, middle) if found.best is not None else (middle + 1, high)
+        outcome = self._solve(self.intervals[low])
+        return self.intervals[low], replace(outcome, is_proven=outcome.is_proven and are_proven)
 
     def smallest(self, interval: int) -> Outcome:
         """Return the smallest folding that reaches `interval`; it may be that none is found."""
@@ -222,12 +224,13 @@ class BoardSearch:
         """Say how near the best comes to a goal, and what is in the way."""
         reached, outcome = self.fastest()
         message = f"{goal} is out of reach on {self.board.title}: the fastest folding that fits takes {reached} cycles"
+        picked = self.picked(outcome)
         step = self.next_step(reached)
         hint = "no layer can be folded any faster"
         if step and step.binding:
             hint = f"{step.interval} cycles would need {self._amounts(step.needed, step.binding)}"
-        elif step is None and outcome.best is not None:
-            slowest = [v for v in self.picked(outcome) if v.interval == reached]
+        elif step is None:
+            slowest = [variant for variant in picked if variant.interval == reached]
             hint = f"{slowest[0].layer.place.name} takes {reached} cycles at any folding" if slowest else hint
         return fail("goal-out-of-reach", message, hint=hint)
 

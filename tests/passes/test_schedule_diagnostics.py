@@ -100,7 +100,7 @@ def test_rate_is_reached_with_as_few_multipliers_as_the_interval() -> None:
         (
             {"frames_per_second": -3.0},
             "error[bad-value]: project.toml [plan]: "
-            "frames_per_second must be above 0 and at most the clock's 1.2e+07, not -3",
+            "frames_per_second must be at least 1e-06 and at most the clock's 1.2e+07, not -3",
         ),
         (
             {"frames_per_second": 30.0, "target_interval": 100},
