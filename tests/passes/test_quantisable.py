@@ -101,7 +101,8 @@ def test_padding_with_other_numbers_than_0() -> None:
 def test_operations_without_an_integer_form() -> None:
     network = Network((3,))
     assert error(network.graph(network.op(Exp(), network.x))) == (
-        "error[unsupported-op]: %exp: exp has no integer form\n  --> model.py:7 (layers.exp)"
+        "error[unsupported-op]: %exp: exp has no integer form\n  --> model.py:7 (layers.exp)\n"
+        "  help: say it with operations that units take (`bitkiln list ops`), or compute it on the host"
     )
 
 
